@@ -25,6 +25,7 @@ fn rules() -> Vec<Rule> {
         methods: vec![],
         allow: if path.ends_with("svg") || path == "/healthz" { Allow::Public } else { Allow::SignedIn },
         on_change: OnChange::Cut,
+        upstream: None,
     };
     paths.map(rule).collect()
 }

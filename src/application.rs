@@ -1,14 +1,26 @@
-//! The way to the application, with the files that a configuration names.
+//! The ways to the applications, with the files that a configuration names.
 
-use portcullis_config::{File, ServerNameText, UpstreamUrl};
+use portcullis_config::{File, ServerNameText, UpstreamBlock, UpstreamUrl};
 use portcullis_proxy::{AppTls, AppTlsError, AppTlsFiles, TlsFiles, UpstreamPlace, UpstreamSettings};
 
-/// Reads what the way to the application needs, anew with every configuration: a file may have other contents.
+/// The ways to the applications of a configuration.
+pub(crate) struct AppWays {
+    /// To the app's own.
+    pub(crate) main: UpstreamSettings,
+    /// To those that rules lead to, by name.
+    pub(crate) others: Vec<(String, UpstreamSettings)>,
+}
+
+/// Reads what the ways to the applications need, anew with every configuration: a file may have other contents.
 ///
 /// # Errors
 /// [`AppTlsError`] with the first file that is wrong.
-pub(crate) fn read_way(file: &File) -> Result<UpstreamSettings, AppTlsError> {
-    let upstream = &file.upstream;
+pub(crate) fn read_ways(file: &File) -> Result<AppWays, AppTlsError> {
+    let others = file.upstreams.0.iter().map(|(name, upstream)| Ok((name.clone(), read_way(upstream)?)));
+    Ok(AppWays { main: read_way(&file.upstream)?, others: others.collect::<Result<_, _>>()? })
+}
+
+fn read_way(upstream: &UpstreamBlock) -> Result<UpstreamSettings, AppTlsError> {
     let at = match &upstream.url {
         UpstreamUrl::Http(at) => UpstreamPlace::Http(at.clone()),
         UpstreamUrl::Unix(path) => UpstreamPlace::Unix(path.as_path().into()),

@@ -10,11 +10,11 @@ use arc_swap::ArcSwap;
 use portcullis_config::{File, ImportBlock, UpstreamUrl};
 use portcullis_keys::Keyring;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::UpstreamSettings;
 use portcullis_sso::Fetch;
 use tokio::sync::Notify;
 
 use crate::app_health::AppHealth;
+use crate::application::AppWays;
 use crate::needs_restart::Fixed;
 use crate::operator::Terms;
 use crate::own::OwnSite;
@@ -62,8 +62,8 @@ pub(crate) struct Live {
     pub(crate) terms: Terms,
     /// The folder into which files of people are dropped.
     pub(crate) import: Option<ImportBlock>,
-    /// The address of the app.
-    pub(crate) upstream: UpstreamUrl,
+    /// The addresses of the app and of those that rules lead to.
+    pub(crate) upstreams: Vec<UpstreamUrl>,
     /// The health check of the app.
     pub(crate) app_health: Option<Arc<AppHealth>>,
     /// The time that exchanges in flight may take once the process leaves.
@@ -90,7 +90,7 @@ impl Live {
         keys: &Keyring,
         saml_keys: Option<&Arc<saml::SamlKeys>>,
         fetch: Fetch,
-        way: &UpstreamSettings,
+        ways: &AppWays,
         before: Option<&Self>,
     ) -> Self {
         let site = settings::own_site(file, fetch, saml_keys);
@@ -103,8 +103,8 @@ impl Live {
             scim: settings::scim_clients(file, keys).map(Arc::new),
             terms: settings::order_terms(file),
             import: file.import.clone(),
-            upstream: file.upstream.url.clone(),
-            app_health: settings::app_health(file, way).map(Arc::new),
+            upstreams: settings::upstream_urls(file),
+            app_health: settings::app_health(file, ways).map(Arc::new),
             stop_grace: file.stop_grace,
             public_origin: file.public_url.origin().to_owned(),
             fixed: Fixed::from_file(file),

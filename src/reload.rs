@@ -124,12 +124,12 @@ impl Reload {
     fn make_parts(&self, file: &File, policy: Arc<Policy>) -> Result<Parts, UnusableError> {
         let before = self.live.in_force();
         let saml_keys = saml::open_files(file, &self.core.idp_keys, Timestamp::now())?;
-        let way = application::read_way(file)?;
+        let ways = application::read_ways(file)?;
         let (keys, fetch) = (&self.core.keys, self.fetch.fetch());
-        let live = Arc::new(Live::from_file(file, keys, saml_keys.as_ref(), fetch, &way, Some(&before)));
+        let live = Arc::new(Live::from_file(file, keys, saml_keys.as_ref(), fetch, &ways, Some(&before)));
         let client = fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?;
         Ok(Parts {
-            rules: settings::proxy_rules(file, policy, own::pages_seam(self.own.clone(), &live), &way),
+            rules: settings::proxy_rules(file, policy, own::pages_seam(self.own.clone(), &live), &ways),
             client,
             live,
         })

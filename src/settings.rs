@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use portcullis_config::{
     DeclaredAttribute, Domains, File, IdpEntry, IdpInitiated, IdpProtocol, LogLevel, MetadataText, Oidc,
-    Preset, ScimExtensions, SecretHeader, UserSource, ValueType, WritableName,
+    Preset, ScimExtensions, SecretHeader, UpstreamBlock, UpstreamUrl, UserSource, ValueType, WritableName,
 };
 use portcullis_keys::{Keyring, Purpose, Secret};
 use portcullis_policy::{LogFormat, LogTarget, Policy, UserFrom};
@@ -19,6 +19,7 @@ use portcullis_store as store;
 use tracing::level_filters::LevelFilter;
 
 use crate::app_health::AppHealth;
+use crate::application::AppWays;
 use crate::fetch::FetchReach;
 use crate::log::Format;
 use crate::operator::Terms;
@@ -261,20 +262,26 @@ pub(crate) fn fetch_reach(file: &File) -> FetchReach {
 }
 
 /// Makes the app's health check, where the file names one.
-pub(crate) fn app_health(file: &File, way: &proxy::UpstreamSettings) -> Option<AppHealth> {
+pub(crate) fn app_health(file: &File, ways: &AppWays) -> Option<AppHealth> {
     let path = file.upstream.health.as_ref()?.path().clone();
-    let secret = secret_header(file);
+    let secret = secret_header(&file.upstream);
     Some(AppHealth {
-        upstream: proxy::Upstream::new(way),
+        upstream: proxy::Upstream::new(&ways.main),
         public: file.public_url.authority().clone(),
         path,
         secret,
     })
 }
 
+/// Lists the addresses of all applications, the app's own first.
+pub(crate) fn upstream_urls(file: &File) -> Vec<UpstreamUrl> {
+    let others = file.upstreams.0.iter().map(|(_, upstream)| upstream.url.clone());
+    std::iter::once(file.upstream.url.clone()).chain(others).collect()
+}
+
 /// The header by which the application knows its gate.
-fn secret_header(file: &File) -> Option<(HeaderName, HeaderValue)> {
-    let SecretHeader { name: WritableName(name), value } = file.upstream.secret_header.as_ref()?;
+fn secret_header(upstream: &UpstreamBlock) -> Option<(HeaderName, HeaderValue)> {
+    let SecretHeader { name: WritableName(name), value } = upstream.secret_header.as_ref()?;
     // What a header cannot carry was refused with the file.
     let mut value = HeaderValue::from_str(value.expose()).ok()?;
     value.set_sensitive(true);
@@ -306,7 +313,7 @@ pub(crate) fn proxy_rules(
     file: &File,
     policy: Arc<Policy>,
     pages: proxy::Pages,
-    way: &proxy::UpstreamSettings,
+    ways: &AppWays,
 ) -> proxy::Rules {
     let accept = proxy::Accept {
         trusted: proxy::Networks::new(file.trusted_proxies.clone()),
@@ -314,9 +321,13 @@ pub(crate) fn proxy_rules(
         head: file.limits.head.bytes(),
     };
     proxy::Rules::new(policy, accept, log_detail(file), pages, |app| {
-        let upstream = proxy::Upstream::new(way);
-        proxy::Site::new(app, "default", "default", &file.public_url, upstream)
-            .with_secret(secret_header(file))
+        let main = proxy::Upstream::new(&ways.main);
+        let site = proxy::Site::new(app, "default", "default", &file.public_url, main)
+            .with_secret(secret_header(&file.upstream));
+        let others = ways.others.iter().zip(&file.upstreams.0);
+        others.fold(site, |site, ((name, way), (_, block))| {
+            site.with_upstream(name, proxy::Upstream::new(way), secret_header(block))
+        })
     })
 }
 

@@ -8,9 +8,7 @@ use std::time::Duration;
 
 use portcullis_config::File;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::{
-    self as proxy, AccessLog, ClientAuthorities, Gate, ListenerTls, Server, UpstreamSettings,
-};
+use portcullis_proxy::{self as proxy, AccessLog, ClientAuthorities, Gate, ListenerTls, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Store, StoreError};
@@ -19,7 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::application;
+use crate::application::{self, AppWays};
 use crate::assertion_keys::{AssertionKeys, AssertionKeysError};
 use crate::certificates::{self, ServedCertificates};
 use crate::core::Core;
@@ -188,7 +186,7 @@ struct OpenedParts {
     own: Arc<Own>,
     fetch: Renewable,
     schemas: Arc<Schemas>,
-    way: UpstreamSettings,
+    ways: AppWays,
 }
 
 /// Takes the state folder, opens the store and the keys, and makes the core with the first configuration.
@@ -205,8 +203,8 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
     let tokens = Arc::new(TokenBook::load_kept(&store).await.map_err(StartError::Tokens)?);
     let saml_keys = saml::open_files(file, &idp_keys, Timestamp::now())?;
     let certificates = ServedCertificates::open(file)?;
-    let way = application::read_way(file)?;
-    let live = Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), &way, None);
+    let ways = application::read_ways(file)?;
+    let live = Live::from_file(file, &keys, saml_keys.as_ref(), fetch.fetch(), &ways, None);
     let live = Arc::new(Current::new(live));
 
     let sessions =
@@ -226,7 +224,7 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         imports: Imports::default(),
     });
     let own = Arc::new(Own::new(core.clone(), live.clone()));
-    Ok(OpenedParts { lock, core, live, own, fetch, schemas, way })
+    Ok(OpenedParts { lock, core, live, own, fetch, schemas, ways })
 }
 
 /// Users are told of in the log after each so many.
@@ -254,12 +252,12 @@ struct Plane {
 }
 
 fn build_plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Result<Plane, StartError> {
-    let OpenedParts { core, live, own, way, .. } = opened;
+    let OpenedParts { core, live, own, ways, .. } = opened;
     let (target, format) = settings::access_log(file);
     let access_log = AccessLog::start_writer(&target, format)?;
     let pages = own::pages_seam(own.clone(), &live.in_force());
     let parts = proxy::Parts {
-        rules: settings::proxy_rules(file, core.sessions.policy(), pages, way),
+        rules: settings::proxy_rules(file, core.sessions.policy(), pages, ways),
         sessions: core.sessions.clone(),
         keys: core.keys.clone(),
         signer: core.assertion_keys.signer().clone(),

@@ -92,9 +92,9 @@ fn is_everybodys(path: &Path) -> bool {
 pub(crate) async fn watch_way_around(core: Arc<Core>, live: Arc<Current>, mut stop: watch::Receiver<bool>) {
     let mut known = None;
     loop {
-        let upstream = live.in_force().upstream.clone();
+        let upstreams = live.in_force().upstreams.clone();
         // The table of a busy machine's sockets is long.
-        let looking = tokio::task::spawn_blocking(move || find_way_around(&upstream));
+        let looking = tokio::task::spawn_blocking(move || upstreams.iter().find_map(find_way_around));
         let found = looking.await.unwrap_or_default();
         core.metrics.note_way_around(found.is_some());
         if found != known {

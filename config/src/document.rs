@@ -26,7 +26,7 @@ use crate::secret::MasterKey;
 use crate::session::SessionBlock;
 use crate::store::StoreLocation;
 use crate::units::Period;
-use crate::upstream::UpstreamBlock;
+use crate::upstream::{UpstreamBlock, Upstreams};
 use crate::web::PublicUrlText;
 
 section! {
@@ -38,6 +38,9 @@ section! {
         /// Where the application is. A plain address is short for a block with `url`.
         #[schemars(with = "UpstreamBlock")]
         pub(crate) upstream: Given<UpstreamBlock>,
+        /// Further applications behind the same address, each by a name of your own, for rules that name it.
+        #[schemars(with = "Upstreams")]
+        pub(crate) upstreams: Upstreams = "{}",
         /// Where users come from.
         pub(crate) provisioning: ProvisioningWord = "scim",
         /// The identity providers, each by a name of your own.

@@ -7,7 +7,7 @@ use portcullis_policy::{App, Bindings, IdentityHeaders, Network, Policy, PublicU
 
 use crate::{
     Expiry, HttpClient, IdpEntry, ImportBlock, Limits, Listen, LogBlock, MasterKey, ScimBlock, SessionBlock,
-    Support, UpstreamBlock,
+    Support, UpstreamBlock, Upstreams,
 };
 
 /// A valid configuration. Only [`load_file`](crate::load_file) makes one.
@@ -18,6 +18,8 @@ pub struct File {
     pub public_url: PublicUrl,
     /// The application.
     pub upstream: UpstreamBlock,
+    /// Further applications, by the names that rules lead to.
+    pub upstreams: Upstreams,
     /// The app with its host, its prefix and its rules; none of them clash.
     pub app: App,
     /// The application's name for people; the host of the URL where none is given.

@@ -19,7 +19,6 @@ const KEYS: &[(&str, &str)] = &[
     ("organizations", "One organization is written by its idps: and scim: at the top"),
     ("retention", ""),
     ("roles_from", ""),
-    ("upstreams", "One upstream is written as upstream:"),
     ("webhooks", ""),
     ("http_client.proxy", ""),
     ("idps.*.emergency", ""),
@@ -33,7 +32,6 @@ const KEYS: &[(&str, &str)] = &[
     ("routes[].host", ""),
     ("routes[].identity", ""),
     ("routes[].origin", ""),
-    ("routes[].upstream", ""),
     ("scim.on_proxy", ""),
     ("session.bind", ""),
     ("store.lease", ""),
@@ -79,7 +77,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_under_any_name_and_index() {
-        for path in ["webhooks", "idps.okta.emergency", "routes[7].upstream", "listen.proxy.proxy_protocol"] {
+        for path in ["webhooks", "idps.okta.emergency", "routes[7].origin", "listen.proxy.proxy_protocol"] {
             assert!(remedy_for_key(&At::from(path)).is_some(), "{path}");
         }
         for path in ["webhook", "idps.saml", "routes.upstream", "routes[7]", "idps.okta.oidc", "a.webhooks"] {

@@ -26,6 +26,8 @@ section! {
         /// What happens to streams of a person whose identity headers change.
         #[schemars(with = "OnChangeWord")]
         pub(crate) on_change: OnChange = "cut",
+        /// The name under `upstreams` of where its requests go; where left out, to `upstream`.
+        pub(crate) upstream: Option<String>,
     }
 }
 
@@ -47,6 +49,7 @@ impl RouteBlock {
             methods: self.methods.as_ref().map(|methods| methods.0.clone()).unwrap_or_default(),
             allow: self.allow.0.clone(),
             on_change: self.on_change,
+            upstream: self.upstream.as_deref().map(Arc::from),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! `upstream`: where the application is.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, show_value};
 use crate::headers::WritableName;
-use crate::node::YamlNode;
-use crate::read::{FromYaml, read_text, section, words_of};
+use crate::idps::is_name;
+use crate::node::{YamlNode, YamlValue};
+use crate::read::{FromYaml, missing_value, read_text, section, words_of};
 use crate::report::Report;
 use crate::secret::SecretText;
 use crate::units::Period;
@@ -50,6 +52,64 @@ section! {
         /// In which case the application is told the names of header fields.
         #[schemars(with = "HeaderCaseWord")]
         pub header_case: HeaderCase = "lower",
+    }
+}
+
+/// `upstreams`: further applications, in the order in which they are written.
+#[derive(Clone, Debug, Default)]
+pub struct Upstreams(pub Vec<(String, UpstreamBlock)>);
+
+/// The most of them.
+const MOST: usize = 50;
+
+impl FromYaml for Upstreams {
+    const WANTED: &'static str = "a name and below it an address: reports: http://127.0.0.1:3001";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let entries = match &node.value {
+            YamlValue::Map(entries) => entries,
+            YamlValue::Nothing => return missing_value(node, at, report),
+            other => {
+                let what = format!("{} where names belong", other.kind());
+                return report.add_problem(node, at, what, "Write reports: http://127.0.0.1:3001 below it");
+            }
+        };
+        if entries.len() > MOST {
+            return report.add_problem(node, at, format!("more than {MOST} upstreams"), "Keep those in use");
+        }
+        let before = report.problems.len();
+        let mut found = Vec::new();
+        for (nth, (key, value)) in entries.iter().enumerate() {
+            let at = at.below_key(&key.name);
+            if let Some((first, _)) = entries[..nth].iter().find(|(other, _)| other.name == key.name) {
+                let what = format!("written twice, first on line {}", first.line);
+                report.problem_on(key.line, &at, what, "Keep one");
+                continue;
+            }
+            if !is_name(&key.name) {
+                let remedy = "Use lower-case letters, digits and -, at most 40, beginning with a letter";
+                report.problem_on(key.line, &at, "not a name", remedy);
+            }
+            let block = UpstreamBlock::read(value, &at, report);
+            if block.as_ref().is_some_and(|block| block.health.is_some()) {
+                let what = "one health check is shown, that of upstream";
+                report.problem_on(key.line, &at.below_key("health"), what, "Leave it out");
+            }
+            found.extend(block.map(|block| (key.name.clone(), block)));
+        }
+        (report.problems.len() == before).then_some(Self(found))
+    }
+}
+
+impl JsonSchema for Upstreams {
+    fn schema_name() -> Cow<'static, str> {
+        "Upstreams".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = <BTreeMap<String, UpstreamBlock>>::json_schema(generator);
+        schema.insert("maxProperties".into(), MOST.into());
+        schema
     }
 }
 

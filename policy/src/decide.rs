@@ -49,6 +49,11 @@ impl Pass {
         self.rules().all(|rule| rule.allow == Allow::Public)
     }
 
+    /// The name of the upstream it leads to; `None` is the app's own. Every reading of the path leads there.
+    pub fn upstream(&self) -> Option<&str> {
+        self.0.rule.upstream.as_deref()
+    }
+
     /// Names what happens to a stream under it when the person's headers change.
     pub fn on_change(&self) -> OnChange {
         self.0.rule.on_change
@@ -178,6 +183,7 @@ mod tests {
             methods: vec![],
             allow: allow.clone(),
             on_change: OnChange::Cut,
+            upstream: None,
         });
         let app = App::new(AppId::ONLY, OrgId::ONLY, "h", "", "/.portcullis", rules.collect()).unwrap();
         let owners = [GroupBinding { group: "Owners".into(), role: "admin".into() }];

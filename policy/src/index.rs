@@ -74,6 +74,11 @@ impl Index {
         }
     }
 
+    /// All rules.
+    pub(crate) fn all_rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
+        self.entries.iter().map(|entry| &entry.rule)
+    }
+
     /// The rules of the most specific pattern of a path, in their order.
     pub(crate) fn deciding_rules(&self, path: &[u8]) -> Vec<&Arc<Rule>> {
         let mut found = Vec::new();
@@ -145,7 +150,13 @@ mod tests {
         let made = rules.iter().filter_map(|(pattern, methods)| {
             let pattern = Pattern::parse_path(pattern).ok()?;
             let methods = METHODS[*methods].into();
-            Some(Arc::new(Rule { pattern, methods, allow: Allow::Public, on_change: OnChange::Cut }))
+            Some(Arc::new(Rule {
+                pattern,
+                methods,
+                allow: Allow::Public,
+                on_change: OnChange::Cut,
+                upstream: None,
+            }))
         });
         made.collect()
     }

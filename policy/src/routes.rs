@@ -55,11 +55,13 @@ pub struct Rule {
     pub allow: Allow,
     /// The fate of its streams when the person changes.
     pub on_change: OnChange,
+    /// The name of the upstream that its requests go to; `None` is the app's own.
+    pub upstream: Option<Arc<str>>,
 }
 
 /// Two rules that cannot both be meant, by their patterns.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{0}\" and \"{1}\" {2}, but differ in what they allow")]
+#[error("\"{0}\" and \"{1}\" {2}, but differ in what they allow, or in where they lead")]
 pub struct RuleError(pub String, pub String, pub Clash);
 
 /// The way in which two rules come to decide on the same requests.
@@ -117,6 +119,7 @@ impl App {
                 methods: Vec::new(),
                 allow: Allow::SignedIn,
                 on_change: OnChange::Cut,
+                upstream: None,
             }));
         }
         let folded: Vec<Pattern> = rules.iter().map(|rule| rule.pattern.folded()).collect();
@@ -181,6 +184,10 @@ impl App {
             for found in [self.rules.find_rule(reading, method), self.folded.find_rule(&folded, method)] {
                 let found = found?;
                 let first = as_sent.get_or_insert(found);
+                // Two upstreams read one path in two ways: neither gets it.
+                if found.upstream != first.upstream {
+                    return Err(DenyReason::NoRoute);
+                }
                 if found.allow != first.allow && !others.iter().any(|other| other.allow == found.allow) {
                     others.push(found);
                 }
@@ -236,13 +243,15 @@ impl Rule {
         let shared = |method| other.methods.contains(method);
         let (one_for_all, other_for_all) = (self.methods.is_empty(), other.methods.is_empty());
         let methods_meet = one_for_all || other_for_all || self.methods.iter().any(shared);
-        let differ = self.allow != other.allow || self.on_change != other.on_change;
+        let elsewhere = self.upstream != other.upstream;
+        let differ = self.allow != other.allow || self.on_change != other.on_change || elsewhere;
         if same(&self.pattern, &other.pattern) {
             let equal = one_for_all == other_for_all && methods_meet;
             return (equal && differ).then_some(Clash::Same);
         }
         let is_same_folded = || same(folded, other_folded);
-        (self.allow != other.allow && methods_meet && is_same_folded()).then_some(Clash::Folded)
+        ((self.allow != other.allow || elsewhere) && methods_meet && is_same_folded())
+            .then_some(Clash::Folded)
     }
 }
 
@@ -307,6 +316,11 @@ impl Policy {
     /// The number of this configuration.
     pub fn rules_version(&self) -> RulesVersion {
         self.version
+    }
+
+    /// The names of the upstreams that rules of an app lead to, beside its own.
+    pub fn upstreams_of<'a>(&'a self, app: &'a App) -> impl Iterator<Item = &'a Arc<str>> {
+        app.rules.all_rules().filter_map(|rule| rule.upstream.as_ref())
     }
 
     /// The apps.
@@ -378,6 +392,7 @@ mod tests {
             methods: methods.into(),
             allow,
             on_change: OnChange::Cut,
+            upstream: None,
         }
     }
 
@@ -397,6 +412,38 @@ mod tests {
             Route::Ours { .. } => "ours".into(),
             Route::Site { rule, .. } => rule.pattern.as_written().to_owned(),
         })
+    }
+
+    #[test]
+    fn a_path_that_two_upstreams_could_read_as_their_own_is_nobodys() {
+        let to = |path: &str, upstream: Option<&str>| Rule {
+            upstream: upstream.map(Arc::from),
+            ..rule(path, &[], Allow::SignedIn)
+        };
+        let policy = policy(vec![to("/reports/**", Some("reports")), to("/**", None)]);
+        let leads = |path: &str| {
+            let target = PathAndQuery::try_from(path).unwrap();
+            let key = RouteKey { host: "wiki.example.com", target: &target, method: &Method::GET };
+            match policy.find_route(&key)? {
+                Route::Site { rule, .. } => Ok(rule.upstream.as_deref().map(str::to_owned)),
+                Route::Ours { .. } => unreachable!(),
+            }
+        };
+        assert_eq!(leads("/reports/a"), Ok(Some("reports".to_owned())));
+        assert_eq!(leads("/reports/a%20b;x=1"), Ok(Some("reports".to_owned())));
+        assert_eq!(leads("/report"), Ok(None));
+        for path in
+            ["/reports/../a", "/a/../reports/x", "/%72eports/a", "/reports%2fa", "/REPORTS/a", "//reports/a"]
+        {
+            assert_eq!(leads(path), Err(DenyReason::NoRoute), "{path}");
+        }
+        let clash = |one: &str, other: &str| {
+            let rules = vec![to(one, Some("reports")), to(other, None)];
+            App::new(AppId::ONLY, OrgId::ONLY, "h", "", "/.portcullis", rules).err().map(|error| error.2)
+        };
+        assert_eq!(clash("/a", "/a"), Some(Clash::Same));
+        assert_eq!(clash("/a", "/A"), Some(Clash::Folded));
+        assert_eq!(clash("/a", "/b"), None);
     }
 
     #[test]

@@ -88,6 +88,7 @@ fn policy() -> Policy {
         methods: methods.to_vec(),
         allow: allow(says),
         on_change: OnChange::Cut,
+        upstream: None,
     };
     let rules = RULES.iter().map(rule).collect();
     let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.test", "", "/.portcullis", rules).expect("rules");

@@ -212,8 +212,7 @@ impl Passing {
                     }
                 },
                 Some(Err(fault)) => {
-                    let place = exchange.place().clone();
-                    tell_broken(&mut exchange.record, &place, client.limits.idle, &fault);
+                    tell_broken(&mut exchange.record, &exchange.open, client.limits.idle, &fault);
                     exchange.record.finish_exchange(Over::Upstream);
                     self.broken = Some(fault);
                     context.waker().wake_by_ref();

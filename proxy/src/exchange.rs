@@ -36,7 +36,7 @@ impl Exchange {
 
     /// The client's body goes up with it.
     pub(crate) fn takes_along(&mut self, upload: &mut Upload) {
-        let first_byte = self.place().site().upstream.first_byte_timeout;
+        let first_byte = self.open.upstream().first_byte_timeout;
         let session = self.open.session().cloned();
         self.record.count_intake(upload.goes_up(session, first_byte));
     }

@@ -7,6 +7,7 @@ use portcullis_session::{Ended, Enrolment, InFlight, Session, Sessions, Stranger
 
 use crate::rules::AppRules;
 use crate::striped::own_stripe;
+use crate::upstream::Upstream;
 
 /// Leave to forward, and what it stands on. Dropping it leaves the register.
 #[derive(Debug)]
@@ -52,6 +53,11 @@ impl Open {
     /// The leave.
     pub fn pass(&self) -> &Pass {
         &self.pass
+    }
+
+    /// The application that it goes to.
+    pub(crate) fn upstream(&self) -> &Upstream {
+        self.place.upstream(&self.pass)
     }
 
     /// The person whose identity goes up; `None` under a public rule.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use portcullis_policy::{App, AppId, Policy, PublicUrl};
+use portcullis_policy::{App, AppId, Pass, Policy, PublicUrl};
 
 use crate::cookies::session_cookie;
 use crate::log_detail::LogDetail;
@@ -43,6 +43,9 @@ impl fmt::Debug for Rules {
 
 impl Rules {
     /// Joins a policy with what the data plane needs besides: each app's site, and how much is said of people.
+    ///
+    /// # Panics
+    /// Where a rule of the policy leads to an upstream that its site does not have: both are of one file, which was checked.
     pub fn new(
         policy: Arc<Policy>,
         accept: Accept,
@@ -50,7 +53,14 @@ impl Rules {
         pages: Pages,
         site_of: impl FnMut(&App) -> Site,
     ) -> Self {
-        let sites = policy.apps().iter().map(site_of).collect();
+        let sites: Vec<Site> = policy.apps().iter().map(site_of).collect();
+        for (app, site) in policy.apps().iter().zip(&sites) {
+            let leads = |name: &Arc<str>| site.others.iter().any(|way| way.name == *name);
+            assert!(
+                policy.upstreams_of(app).all(leads),
+                "a rule leads to an upstream that the file does not have"
+            );
+        }
         Self { policy, accept, sites, log, pages }
     }
 
@@ -77,9 +87,16 @@ struct HeldRules {
     at: usize,
     /// As the client named it.
     asked: String,
-    host: HeaderValue,
-    /// What the application is told of the site's address.
-    told: Told,
+    /// The way to the app's own upstream, then those to the others, in their order.
+    ways: Vec<HeldWay>,
+}
+
+/// What an application at one upstream is told of the place, whoever asks.
+pub(crate) struct HeldWay {
+    /// The value of `Host`.
+    pub(crate) host: HeaderValue,
+    /// `X-Forwarded-Proto` and `X-Forwarded-Host`, and the secret that it knows its gate by.
+    pub(crate) told: Told,
 }
 
 impl AppRules {
@@ -91,14 +108,20 @@ impl AppRules {
         };
         let at = rules.policy.apps().iter().position(names)?;
         let site = &rules.sites[at];
-        let host = HeaderValue::from_bytes(site.upstream.host(&site.authority).as_bytes()).ok()?;
-        let mut told = Told::new();
-        told.add_field(&X_FORWARDED_PROTO, &site.scheme);
-        told.add_field(&X_FORWARDED_HOST, &site.authority);
-        if let Some((name, value)) = &site.secret {
-            told.add_field(name, value);
-        }
-        Some(Self(Arc::new(HeldRules { rules: rules.clone(), at, asked: host_asked.into(), host, told })))
+        let way = |upstream: &Upstream, secret: &Option<(HeaderName, HeaderValue)>| {
+            // Texts of its own: what all share is counted by all.
+            let host = HeaderValue::from_bytes(upstream.host(&site.authority).as_bytes()).ok()?;
+            let mut told = Told::new();
+            told.add_field(&X_FORWARDED_PROTO, &site.scheme);
+            told.add_field(&X_FORWARDED_HOST, &site.authority);
+            if let Some((name, value)) = secret {
+                told.add_field(name, value);
+            }
+            Some(HeldWay { host, told })
+        };
+        let others = site.others.iter().map(|other| way(&other.upstream, &other.secret));
+        let ways = std::iter::once(way(&site.upstream, &site.secret)).chain(others).collect::<Option<_>>()?;
+        Some(Self(Arc::new(HeldRules { rules: rules.clone(), at, asked: host_asked.into(), ways })))
     }
 
     /// Tells whether it is the place of this host under these rules.
@@ -121,15 +144,15 @@ impl AppRules {
         &self.0.rules.policy.apps()[self.0.at]
     }
 
-    /// What the application is told of the site's address, `X-Forwarded-Proto` and `X-Forwarded-Host`, and the secret that
-    /// it knows its gate by.
-    pub(crate) fn told(&self) -> &Told {
-        &self.0.told
+    /// The upstream that a pass leads to.
+    pub(crate) fn upstream(&self, pass: &Pass) -> &Upstream {
+        let site = self.site();
+        site.place_of(pass.upstream()).map_or(&site.upstream, |at| &site.others[at].upstream)
     }
 
-    /// The value of `Host` for the application.
-    pub(crate) fn host(&self) -> &HeaderValue {
-        &self.0.host
+    /// What is told of the place there.
+    pub(crate) fn way(&self, upstream: Option<&str>) -> &HeldWay {
+        &self.0.ways[self.site().place_of(upstream).map_or(0, |at| at + 1)]
     }
 
     /// The path of one of our own pages.
@@ -156,6 +179,8 @@ pub struct Site {
     pub org: Arc<str>,
     /// The application that requests go to.
     pub(crate) upstream: Upstream,
+    /// Further ones, for rules that name them.
+    others: Vec<NamedUpstream>,
     /// The name of its session cookie.
     pub(crate) cookie: String,
     /// Scheme, host and port as a browser writes them in `Origin`.
@@ -176,6 +201,7 @@ impl Site {
             name: name.into(),
             org: org.into(),
             upstream,
+            others: Vec::new(),
             cookie: session_cookie(public_url),
             origin: public_url.origin().to_owned(),
             authority: public_url.authority().clone(),
@@ -193,11 +219,36 @@ impl Site {
         self
     }
 
+    /// Adds an application that rules lead to by this name, and the secret that it knows its gate by.
+    #[must_use]
+    pub fn with_upstream(
+        mut self,
+        name: &str,
+        upstream: Upstream,
+        secret: Option<(HeaderName, HeaderValue)>,
+    ) -> Self {
+        self.others.push(NamedUpstream { name: name.into(), upstream, secret });
+        self
+    }
+
+    /// The place of a named upstream among the others.
+    fn place_of(&self, name: Option<&str>) -> Option<usize> {
+        name.and_then(|name| self.others.iter().position(|other| *other.name == *name))
+    }
+
     /// `Strict-Transport-Security`, where its address is https: one year, of this name alone; what is below it is not
     /// ours to promise.
     pub(crate) fn hsts(&self) -> Option<HeaderValue> {
         self.is_https.then_some(HeaderValue::from_static("max-age=31536000"))
     }
+}
+
+/// An application that rules lead to by name.
+#[derive(Debug)]
+struct NamedUpstream {
+    name: Arc<str>,
+    upstream: Upstream,
+    secret: Option<(HeaderName, HeaderValue)>,
 }
 
 /// Bounds on what a client may take of us.

@@ -22,7 +22,7 @@ use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::tls::{authority_pem, pem_files};
 use crate::rig::visitor::Held;
-use crate::rig::wire::{Connection, ask, whole};
+use crate::rig::wire::{Connection, Dial, ask, whole};
 
 const ALICE: &str = "alice@corp.test";
 const BOB: &str = "bob@corp.test";
@@ -279,4 +279,104 @@ async fn the_application_knows_its_gate_by_a_secret_that_nobody_else_says() {
     assert_eq!(said.as_deref(), Some("fedcba9876543210fedcba9876543210"));
     let log = stage.program.log();
     assert!(!log.contains("0123456789abcdef") && !log.contains("fedcba9876543210"));
+}
+
+const SEVERAL: &str = "routes:
+  - path: /open/reports/**
+    allow: public
+    upstream: reports
+  - path: /reports/**
+    allow: signed-in
+    upstream: reports
+  - path: /events
+    allow: signed-in
+    upstream: reports
+  - path: /ghost/**
+    allow: signed-in
+    upstream: ghost
+  - path: /**
+    allow: signed-in
+upstreams:
+  reports:
+    url: REPORTS
+    host: upstream
+    secret_header:
+      name: X-Gate
+      value: ${file:{folder}/gate}
+  ghost: GHOST
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_leads_to_its_own_application_and_to_no_other_however_a_path_is_read() {
+    let (app, reports) = (Application::start().await, Application::start().await);
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("gate");
+    fs::write(&secret, "0123456789abcdef0123456789abcdef\n").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let ghost = crate::rig::ports::free();
+    let more = SEVERAL
+        .replace("{folder}", &folder.path().display().to_string())
+        .replace("REPORTS", &format!("http://{}", reports.address))
+        .replace("GHOST", &format!("http://{ghost}"));
+    let change = |settings: &mut Settings| settings.more = more.clone();
+    let mut stage = Stage::seeded_before(app, change, &[ALICE, BOB]).await;
+    let (alice, stranger) = (stage.visitor(ALICE), stage.stranger());
+
+    for path in ["/reports", "/reports/a", "/reports/a%20b?q=/", "/open/reports/c"] {
+        assert_eq!(alice.status(path).await, 200, "{path}");
+        let path = path.split('?').next().unwrap();
+        let seen = reports.last(path).unwrap();
+        assert_eq!(seen.header("host").unwrap(), reports.address.to_string(), "{path}");
+        assert_eq!(seen.header("x-gate").as_deref(), Some("0123456789abcdef0123456789abcdef"));
+        assert_eq!(stage.app.count_of(path), 0, "{path}");
+    }
+    assert_eq!(stranger.status("/open/reports/d").await, 200);
+    assert_eq!(stranger.status("/reports/d").await, 401);
+    for path in ["/a", "/report", "/open/a"] {
+        assert_eq!(alice.status(path).await, 200, "{path}");
+        let seen = stage.app.last(path).unwrap();
+        assert_eq!(seen.header("x-gate"), None, "it is the other's");
+        assert_eq!(reports.count_of(path), 0, "{path}");
+    }
+    // A path that one application reads as its own and the other as the other's is nobody's.
+    let before = (stage.app.count(), reports.count());
+    for path in
+        ["/reports/../a", "/a/../reports/b", "/reports/%2e%2e/a", "/Reports/a", "//reports/a", "/reports%2fa"]
+    {
+        assert_eq!(alice.status(path).await, 404, "{path}");
+    }
+    assert_eq!((stage.app.count(), reports.count()), before);
+
+    // What is broken at one is told of that one, and nothing else is.
+    let answer = alice.get("/ghost/a").await;
+    assert_eq!(answer.status, 502);
+    let told = crate::refusals::told(&stage, answer.json()["ref"].as_str().unwrap()).await;
+    assert!(told.contains(&format!("http://{ghost}")), "{told}");
+
+    // Streams at both end with the person.
+    let mut here = alice.socket("/ws").await.unwrap();
+    here.echo("hello").await.unwrap();
+    let mut events = alice.stream("/events", Dial::default()).await;
+    events.at_least(5).await;
+    assert_eq!((stage.app.open(), reports.open()), (1, 1));
+    let path = format!("/Users/{}", stage.id(ALICE));
+    assert_eq!(stage.directory.send(Method::DELETE, &path, None).await.status, 204);
+    stage.app.mark("after").await;
+    reports.mark("after").await;
+    assert!(!here.read_out().await.iter().any(|text| text == "after"));
+    assert!(!events.read_out("after").await);
+
+    // A reload that leads elsewhere does so for what comes; a rule that leads nowhere is refused.
+    let elsewhere = more.replace("    upstream: ghost\n", "");
+    stage
+        .program
+        .reload(|settings| settings.more = elsewhere.replace(&format!("  ghost: http://{ghost}\n"), ""))
+        .await;
+    let bob = stage.visitor(BOB);
+    assert_eq!(bob.status("/ghost/b").await, 200);
+    assert_eq!(stage.app.count_of("/ghost/b"), 1);
+    stage.program.settings.more = more.replace("upstream: ghost", "upstream: gost");
+    stage.program.write();
+    assert!(!stage.program.hang_up().await);
+    stage.program.logged(&["routes[3].upstream", "there is no upstream", "Did you mean ghost?"]).await;
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::findings::Findings;
+use super::listeners::all_upstreams;
 use crate::at::{At, show_value};
 use crate::certificate::{self, CertificateFault, Expiry, Leaf};
 use crate::document::RootBlock;
@@ -18,9 +19,11 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
     if let Some(authorities) = &document.http_client.ca_file {
         check_authorities(findings, "http_client.ca_file", authorities);
     }
-    let upstream = document.upstream.0.as_ref();
-    if let Some(authorities) = upstream.and_then(|upstream| upstream.ca_file.as_ref()) {
-        check_authorities(findings, "upstream.ca_file", authorities);
+    let upstreams = all_upstreams(document);
+    for (path, upstream) in &upstreams {
+        if let Some(authorities) = &upstream.ca_file {
+            check_authorities(findings, &format!("{path}.ca_file"), authorities);
+        }
     }
     let heard = [
         ("listen.proxy.client_ca", &document.listen.proxy.client_ca),
@@ -38,12 +41,14 @@ pub(super) fn check_certificates(findings: &mut Findings<'_, '_>, document: &Roo
         (&document.listen.scim.tls, "listen.scim.tls", scim_host, "scim.public_url"),
     ];
     let mut expiries = Vec::new();
-    let shown_up = upstream.and_then(|upstream| upstream.certificate.as_ref().zip(upstream.key.as_ref()));
-    if let Some((certificate, key)) = shown_up {
+    for (path, upstream) in upstreams {
+        let Some((certificate, key)) = upstream.certificate.as_ref().zip(upstream.key.as_ref()) else {
+            continue;
+        };
         let pair = Certificate { certificate: certificate.clone(), key: key.clone() };
-        if let Some(leaf) = check_pair(findings, "upstream", &pair) {
-            warn_of_leaf(findings, "upstream.certificate", certificate, &leaf, None, "upstream");
-            expiries.push(Expiry { kind: "certificate", name: "upstream".to_owned(), at: leaf.ends.at });
+        if let Some(leaf) = check_pair(findings, &path, &pair) {
+            warn_of_leaf(findings, &format!("{path}.certificate"), certificate, &leaf, None, "upstream");
+            expiries.push(Expiry { kind: "certificate", name: path, at: leaf.ends.at });
         }
     }
     for (tls, path, host, named) in served {

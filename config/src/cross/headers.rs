@@ -11,6 +11,7 @@ use portcullis_policy::{
 };
 
 use super::findings::Findings;
+use super::listeners::all_upstreams;
 use crate::at::{At, show_value};
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::extensions::{DeclaredAttribute, ValueType};
@@ -138,12 +139,11 @@ fn preset_rules(document: &RootBlock) -> Vec<HeaderRule> {
 /// Refuses two headers that are one to an application: servers behind us take `X_User` and `X-User` for the same.
 fn check_names(findings: &mut Findings<'_, '_>, document: &RootBlock, rules: &[HeaderRule]) {
     let mut seen: HashMap<String, &HeaderName> = HashMap::new();
-    let upstream = document.upstream.0.as_ref();
-    if let Some(SecretHeader { name: WritableName(name), value }) =
-        upstream.and_then(|upstream| upstream.secret_header.as_ref())
-    {
-        check_secret(findings, value);
-        seen.insert(WritableName::folded(name), name);
+    for (path, upstream) in all_upstreams(document) {
+        if let Some(SecretHeader { name: WritableName(name), value }) = &upstream.secret_header {
+            check_secret(findings, &format!("{path}.secret_header.value"), value);
+            seen.insert(WritableName::folded(name), name);
+        }
     }
     for rule in rules {
         let Some(first) = seen.insert(WritableName::folded(&rule.name), &rule.name) else { continue };
@@ -168,15 +168,15 @@ fn check_names(findings: &mut Findings<'_, '_>, document: &RootBlock, rules: &[H
 }
 
 /// Refuses a secret that a header cannot carry. One that was not read is none.
-fn check_secret(findings: &mut Findings<'_, '_>, secret: &SecretText) {
+fn check_secret(findings: &mut Findings<'_, '_>, path: &str, secret: &SecretText) {
     let text = secret.expose();
     let is_visible = text.bytes().all(|byte| (0x21..0x7f).contains(&byte));
     if !is_visible {
         let what = "the secret has a blank or a character that a header cannot carry";
-        findings.add_problem("upstream.secret_header.value", what, "Write it in letters and digits");
+        findings.add_problem(path, what, "Write it in letters and digits");
     } else if !text.is_empty() && text.len() < 16 {
         let what = "the secret is shorter than 16 characters, and can be guessed";
-        findings.add_warning("upstream.secret_header.value", what, "Make one: openssl rand -hex 32");
+        findings.add_warning(path, what, "Make one: openssl rand -hex 32");
     }
 }
 
@@ -371,7 +371,8 @@ pub(super) fn stripped_names(identity: &IdentityHeaders, document: &RootBlock) -
         HeaderPreset::ALL.iter().any(|preset| preset.headers().iter().any(|header| header.name == *name))
     };
     let named = document.headers.strip.iter().map(|name| name.0.clone());
-    let secret = document.upstream.0.as_ref().and_then(|upstream| upstream.secret_header.as_ref());
-    let secret = secret.map(|secret| secret.name.0.as_str().to_owned());
-    own.filter(|name| !is_known(name)).chain(named).chain(secret).collect()
+    let upstreams = all_upstreams(document).into_iter();
+    let secrets = upstreams.filter_map(|(_, upstream)| upstream.secret_header.as_ref());
+    let secrets = secrets.map(|secret| secret.name.0.as_str().to_owned());
+    own.filter(|name| !is_known(name)).chain(named).chain(secrets).collect()
 }

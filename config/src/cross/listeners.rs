@@ -67,10 +67,35 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBl
     }
 }
 
-/// Refuses an upstream that is a listener of our own.
-pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlock) {
-    let Some(upstream) = &document.upstream.0 else { return };
-    check_tls(findings, upstream);
+/// Refuses an upstream that is a listener of our own, and what its kind has no use for.
+pub(super) fn check_upstreams(findings: &mut Findings<'_, '_>, document: &RootBlock) {
+    for (path, upstream) in all_upstreams(document) {
+        check_tls(findings, &path, upstream);
+        check_own(findings, document, &path, upstream);
+    }
+    let routes = document.routes.as_deref().unwrap_or_default();
+    let is_led_to = |name: &str| {
+        let named = routes.iter().filter_map(|route| route.0.as_ref()?.upstream.as_deref());
+        named.into_iter().any(|led| led == name)
+    };
+    for (name, _) in document.upstreams.0.iter().filter(|(name, _)| !is_led_to(name)) {
+        let what = "no rule leads to it";
+        findings.add_warning(
+            &format!("upstreams.{name}"),
+            what,
+            "Name it in a rule: upstream: ".to_owned() + name,
+        );
+    }
+}
+
+/// Every upstream, with its place in the file.
+pub(super) fn all_upstreams(document: &RootBlock) -> Vec<(String, &UpstreamBlock)> {
+    let main = document.upstream.0.as_ref().map(|upstream| ("upstream".to_owned(), upstream));
+    let others = document.upstreams.0.iter().map(|(name, upstream)| (format!("upstreams.{name}"), upstream));
+    main.into_iter().chain(others).collect()
+}
+
+fn check_own(findings: &mut Findings<'_, '_>, document: &RootBlock, path: &str, upstream: &UpstreamBlock) {
     let Some((host, port)) = upstream.url.tcp() else { return };
     let here: Vec<IpAddr> = match host.ip() {
         Some(ip) => vec![ip],
@@ -81,7 +106,7 @@ pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlo
     if let Some((name, _)) = open_listeners(findings, document).into_iter().find(|(_, own)| ours(*own)) {
         let what = format!("this is {name}: Portcullis would forward to itself");
         findings.add_problem(
-            "upstream.url",
+            &format!("{path}.url"),
             what,
             "Write where the application listens, or move the listener",
         );
@@ -89,24 +114,28 @@ pub(super) fn check_upstream(findings: &mut Findings<'_, '_>, document: &RootBlo
 }
 
 /// Refuses what only https has use for, and half a certificate.
-fn check_tls(findings: &mut Findings<'_, '_>, upstream: &UpstreamBlock) {
+fn check_tls(findings: &mut Findings<'_, '_>, path: &str, upstream: &UpstreamBlock) {
     let keys = [
-        ("upstream.ca_file", upstream.ca_file.is_some()),
-        ("upstream.server_name", upstream.server_name.is_some()),
-        ("upstream.certificate", upstream.certificate.is_some()),
-        ("upstream.key", upstream.key.is_some()),
+        ("ca_file", upstream.ca_file.is_some()),
+        ("server_name", upstream.server_name.is_some()),
+        ("certificate", upstream.certificate.is_some()),
+        ("key", upstream.key.is_some()),
     ];
     let is_https = matches!(upstream.url, UpstreamUrl::Https(_));
-    for (path, _) in keys.into_iter().filter(|(_, is_said)| *is_said && !is_https) {
+    for (key, _) in keys.into_iter().filter(|(_, is_said)| *is_said && !is_https) {
         let what = "the application is not spoken to over TLS, so this has no meaning";
-        findings.add_problem(path, what, "Leave it out, or write the url as https://");
+        findings.add_problem(&format!("{path}.{key}"), what, "Leave it out, or write the url as https://");
     }
-    for (path, other, is_half) in [
-        ("upstream.certificate", "key", upstream.certificate.is_some() && upstream.key.is_none()),
-        ("upstream.key", "certificate", upstream.key.is_some() && upstream.certificate.is_none()),
+    for (key, other, is_half) in [
+        ("certificate", "key", upstream.certificate.is_some() && upstream.key.is_none()),
+        ("key", "certificate", upstream.key.is_some() && upstream.certificate.is_none()),
     ] {
         if is_half {
-            findings.add_problem(path, format!("there is no upstream.{other} beside it"), "Name both");
+            findings.add_problem(
+                &format!("{path}.{key}"),
+                format!("there is no {other} beside it"),
+                "Name both",
+            );
         }
     }
 }

@@ -32,7 +32,7 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
     idps::check_idps(findings, &document);
     scim::check_scim(findings, &document);
     listeners::check_listeners(findings, &document);
-    listeners::check_upstream(findings, &document);
+    listeners::check_upstreams(findings, &document);
     bounds::check_bounds(findings, &document);
     let expires = certificates::check_certificates(findings, &document);
     let bindings = bindings::read_bindings(findings, &document);
@@ -50,6 +50,7 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
         support: document.support,
         public_url,
         upstream: document.upstream.0?,
+        upstreams: document.upstreams,
         app: app?,
         bindings: bindings?,
         stripped,

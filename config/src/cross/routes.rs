@@ -36,6 +36,7 @@ pub(super) fn join_app(
     for (nth, route) in routes.iter().enumerate() {
         let Given(Some(route)) = route else { continue };
         check_route(findings, nth, route, base, prefix);
+        check_upstream(findings, nth, route, document);
         check_roles(findings, nth, route, document.bindings.as_deref(), bindings);
         rules.push((nth, route.compile_rule()));
     }
@@ -67,7 +68,7 @@ pub(super) fn join_app(
             Clash::Same => (
                 format!(
                     "\"{written}\" takes the same paths and methods as routes[{earlier}] on line {line}, and \
-                     differs in what it allows"
+                     differs in what it allows, or in where it leads"
                 ),
                 "Leave one out, or make one more exact",
             ),
@@ -75,7 +76,7 @@ pub(super) fn join_app(
                 format!(
                     "\"{written}\" is \"{}\" of routes[{earlier}] on line {line} to an application that does not \
                      tell upper from lower case, nor a slash, dot or blank at the end, and differs in what it \
-                     allows",
+                     allows, or in where it leads",
                     show_value(other.pattern.as_written())
                 ),
                 "Let both allow the same, or leave one out",
@@ -97,6 +98,20 @@ fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, 
     } else if !reaches_below(text, base) {
         let what = format!("\"{}\" is outside {base}, the path of public_url", show_value(text));
         findings.add_problem(&path, what, format!("Write the whole path: {base}{}", show_value(text)));
+    }
+}
+
+/// Refuses a rule that leads nowhere.
+fn check_upstream(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, document: &RootBlock) {
+    let Some(name) = &route.upstream else { return };
+    let known = document.upstreams.0.iter().map(|(known, _)| known.as_str());
+    if known.clone().all(|known| known != name) {
+        let what = format!("there is no upstream \"{}\"", show_value(name));
+        let remedy = match document.upstreams.0.is_empty() {
+            true => format!("Write it below upstreams: {}: http://127.0.0.1:3001", show_value(name)),
+            false => nearest::suggest_word(name, known),
+        };
+        findings.add_problem(&format!("routes[{nth}].upstream"), what, remedy);
     }
 }
 

@@ -23,13 +23,13 @@ fn rules_that_cannot_be_meant() {
                 "routes:\n  - path: /a/**\n    allow: public\n  - path: /a/**\n    allow: signed-in\n  - path: /a/**\n    \
              methods: [GET]\n    allow: signed-in\n",
                 "13: routes[1].path: \"/a/**\" takes the same paths and methods as routes[0] on line 11, and differs in \
-             what it allows. Leave one out, or make one more exact.",
+             what it allows, or in where it leads. Leave one out, or make one more exact.",
             ),
             (
                 "routes:\n  - path: /a\n    allow: public\n  - path: /b/*\n    allow: public\n  - path: /A/\n    \
              methods: [GET]\n    allow: signed-in\n  - path: /B./*\n    allow: public\n",
                 "15: routes[2].path: \"/A/\" is \"/a\" of routes[0] on line 11 to an application that does not tell upper \
-             from lower case, nor a slash, dot or blank at the end, and differs in what it allows. Let both allow the \
+             from lower case, nor a slash, dot or blank at the end, and differs in what it allows, or in where it leads. Let both allow the \
              same, or leave one out.",
             ),
             (
@@ -40,10 +40,10 @@ fn rules_that_cannot_be_meant() {
              rule out.",
             ),
             (
-                "routes:\n  - path: /a*\n    allow: sign-in\n    upstream: reports\n  - allow: []\n    cache: x\n",
+                "routes:\n  - path: /a*\n    allow: sign-in\n    origin: x\n  - allow: []\n    cache: x\n",
                 "11: routes[0].path: \"/a*\" is not a pattern: * stands for a whole segment. Write /x for one path, /x/* \
              for one segment, /x/** for all below.\n12: routes[0].allow: \"sign-in\" is neither public nor signed-in. \
-             Did you mean signed-in?\n13: routes[0].upstream: not in this version. Leave it out.\n14: \
+             Did you mean signed-in?\n13: routes[0].origin: not in this version. Leave it out.\n14: \
              routes[1].allow: an empty list lets nobody in. Name a role, or leave the rule out: a path without a rule \
              is refused.\n15: routes[1].cache: not in this version. Leave it out.",
             ),

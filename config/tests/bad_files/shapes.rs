@@ -31,7 +31,7 @@ fn keys_that_are_not_known() {
             ),
             (
                 "client_secret=hunter2: x\n",
-                "10: client_secret…: no such key. Known: public_url, upstream, provisioning, \
+                "10: client_secret…: no such key. Known: public_url, upstream, upstreams, provisioning, \
           idps, scim, import, bindings, app, support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
           http_client, state, keys.",
             ),
@@ -46,7 +46,6 @@ fn keys_of_later_versions_are_refused_by_name() {
         "organizations: {}",
         "webhooks: []",
         "console:\n  role: x",
-        "upstreams: {}",
         "directories: {}",
         "retention: {}",
         "audit: {}",
@@ -144,8 +143,8 @@ fn words_of_later_versions_are_refused_by_name() {
         ),
         (
             "http://127.0.0.1:3000",
-            "https://127.0.0.1:3000",
-            "2: upstream.url: an upstream by https is not in this version. Write http://host:port.",
+            "h2c://127.0.0.1:3000",
+            "2: upstream.url: an upstream by h2c is not in this version. Write http://host:port.",
         ),
     ] {
         assert_eq!(said_of(&SMALLEST.replacen(from, to, 1)).join("\n"), expected);
@@ -271,7 +270,7 @@ fn what_is_missing() {
     assert_eq!(
         said_of("- a\n"),
         [
-            "1: a list where a block of keys belongs. Known: public_url, upstream, provisioning, idps, scim, import, bindings, app, \
+            "1: a list where a block of keys belongs. Known: public_url, upstream, upstreams, provisioning, idps, scim, import, bindings, app, \
          support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, http_client, state, keys."
         ]
     );

@@ -275,6 +275,42 @@ fn a_certificate_and_a_key_that_cannot_serve() {
 }
 
 #[test]
+fn upstreams_that_nobody_could_reach_or_mean() {
+    let routes = "routes:\n  - path: /**\n    allow: signed-in\n";
+    table(
+        SMALLEST,
+        &[
+            (
+                "upstreams:\n  Reports: http://127.0.0.1:3001\n  a: { url: http://127.0.0.1:8080, health: /x }\n",
+                "11: upstreams.Reports: not a name. Use lower-case letters, digits and -, at most 40, beginning with a letter.\n\
+                 12: upstreams.a.health: one health check is shown, that of upstream. Leave it out.",
+            ),
+            (
+                &format!("{routes}    upstream: reprots\nupstreams:\n  reports: http://127.0.0.1:8080\n"),
+                "13: routes[0].upstream: there is no upstream \"reprots\". Did you mean reports?\n\
+                 15: upstreams.reports.url: this is listen.proxy: Portcullis would forward to itself. Write where the \
+                 application listens, or move the listener.",
+            ),
+            (
+                &format!("{routes}    upstream: reports\n"),
+                "13: routes[0].upstream: there is no upstream \"reports\". Write it below upstreams: reports: \
+                 http://127.0.0.1:3001.",
+            ),
+            (
+                &format!(
+                    "{routes}    upstream: a\nupstreams:\n  a:\n    url: http://app\n    server_name: x.test\n    certificate: y\n"
+                ),
+                "17: upstreams.a.server_name: the application is not spoken to over TLS, so this has no meaning. Leave it out, \
+                 or write the url as https://.\n\
+                 18: upstreams.a.certificate: the application is not spoken to over TLS, so this has no meaning. Leave it \
+                 out, or write the url as https://.\n\
+                 18: upstreams.a.certificate: there is no key beside it. Name both.",
+            ),
+        ],
+    );
+}
+
+#[test]
 fn an_upstream_that_is_portcullis_itself() {
     for (upstream, proxy, ours) in [
         ("127.0.0.1:8080", "127.0.0.1:8080", true),

@@ -208,6 +208,7 @@ mod tests {
             methods: methods.into(),
             allow: portcullis_policy::Allow::SignedIn,
             on_change: portcullis_policy::OnChange::Cut,
+            upstream: None,
         };
         let rules = vec![
             rule("/**", &[]),

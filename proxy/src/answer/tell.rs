@@ -8,6 +8,7 @@ use portcullis_policy::DenyReason;
 
 use super::detail::{RefusalContext, Trouble};
 use super::refusal::RequestRefusal;
+use crate::open::Open;
 use crate::rooms::record::Record;
 use crate::rules::{AppRules, Rules};
 use crate::upstream::UpstreamFault;
@@ -35,9 +36,10 @@ pub(super) fn tell_record(
 
 /// The application broke off an answer that it had begun. The client sees it end; the line of the access log has a
 /// number that leads to why.
-pub(crate) fn tell_broken(record: &mut Record, place: &AppRules, idle: Duration, fault: &UpstreamFault) {
+pub(crate) fn tell_broken(record: &mut Record, open: &Open, idle: Duration, fault: &UpstreamFault) {
+    let place = open.place();
     record.recorder().metrics.broken.inc();
-    let trouble = Trouble::from_fault(fault, true, &place.site().upstream);
+    let trouble = Trouble::from_fault(fault, true, open.upstream());
     record.note(|line| line.reference = Some(Random::from_system().draw_reference()));
     let (head, ()) = http::Request::new(()).into_parts();
     tell_record(record, place.rules(), &head, idle, RequestRefusal::Unreachable, Some(&trouble));

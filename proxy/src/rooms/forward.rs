@@ -60,14 +60,15 @@ pub fn rewrite_outgoing(
     trace: &Trace,
 ) -> Rewritten {
     let has = FieldSet::of_headers(headers);
-    rewrite_known(headers, has, place, who, peer, trace)
+    rewrite_known(headers, has, (place, None), who, peer, trace)
 }
 
-/// `has`: the fields there are, or were before some were taken out.
+/// `has`: the fields there are, or were before some were taken out. Behind the place stands the name of the upstream, where
+/// it is not the app's own.
 fn rewrite_known(
     headers: &mut HeaderMap,
     has: FieldSet,
-    place: &AppRules,
+    (place, upstream): (&AppRules, Option<&str>),
     who: Option<&Principal>,
     peer: &Peer,
     trace: &Trace,
@@ -78,7 +79,8 @@ fn rewrite_known(
     if let Some(who) = who {
         told.add_lines(who.identity_lines());
     }
-    told.add_told(place.told());
+    let way = place.way(upstream);
+    told.add_told(&way.told);
     match came_by(headers, peer, from_proxy) {
         Some(way) => told.add_field(&X_FORWARDED_FOR, &way),
         None => told.add_told(peer.told()),
@@ -88,7 +90,7 @@ fn rewrite_known(
     if has.has(FieldKind::Cookie) {
         cookies::cut_out(headers);
     }
-    headers.insert(HOST, place.host().clone());
+    headers.insert(HOST, way.host.clone());
     Rewritten { told, stripped }
 }
 
@@ -195,8 +197,8 @@ impl Forward {
         let asker = AskedBy::from_head(&head, has).with_session(session.map(|session| session.hash()));
         let method = head.method.clone();
         let (trailers, told) = self.rewrite_head(&mut exchange, &mut head, has, serving.client());
-        let site = exchange.place().clone();
-        let upstream = &site.site().upstream;
+        let place = exchange.place().clone();
+        let upstream = place.upstream(exchange.open.pass());
         let mut accept = None;
         let sent = if asks_to_switch {
             accept = tunnel::ask_for(&mut head.headers);
@@ -254,8 +256,14 @@ impl Forward {
         let trace =
             trace.map_or_else(|| Cow::Owned(Trace::from_headers(&head.headers, false)), Cow::Borrowed);
         let (place, who) = (exchange.open.place(), exchange.open.who());
-        let Rewritten { mut told, stripped } =
-            rewrite_known(&mut head.headers, has, place, who.map(|who| &**who), &client.peer, &trace);
+        let Rewritten { mut told, stripped } = rewrite_known(
+            &mut head.headers,
+            has,
+            (place, exchange.open.pass().upstream()),
+            who.map(|who| &**who),
+            &client.peer,
+            &trace,
+        );
         if let Some((who, session)) = who.zip(exchange.open.session()) {
             self.signer.tell(who, session, Timestamp::now(), &mut told);
         }
@@ -351,7 +359,7 @@ impl Forward {
             _ => {}
         }
         let is_ours = matches!(why, RequestRefusal::Slow | RequestRefusal::Unreachable);
-        let trouble = is_ours.then(|| Trouble::from_fault(fault, false, &exchange.place().site().upstream));
+        let trouble = is_ours.then(|| Trouble::from_fault(fault, false, exchange.open.upstream()));
         (exchange.into_record(), why, trouble)
     }
 }

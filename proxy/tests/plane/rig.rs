@@ -376,6 +376,7 @@ fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
         methods: Vec::new(),
         allow: allow.clone(),
         on_change: OnChange::Cut,
+        upstream: None,
     };
     let rules = wish.rules.iter().map(rule).collect();
     let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.localhost", "", "/.portcullis", rules).unwrap();

@@ -28,6 +28,7 @@ pub fn policy_of(version: u64, rules: &[(&str, Allow)]) -> Arc<Policy> {
         methods: vec![],
         allow: allow.clone(),
         on_change: OnChange::Cut,
+        upstream: None,
     });
     let app = App::new(AppId::ONLY, OrgId::ONLY, "h", "", "/.portcullis", rules.collect()).unwrap();
     let bind = [GroupBinding { group: "Owners".into(), role: "admin".into() }];

@@ -189,6 +189,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         methods: vec![],
         allow: Allow::Public,
         on_change: OnChange::Cut,
+        upstream: None,
     };
     let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.test", "", "/.portcullis", vec![everything]);
     let headers = IdentityHeaders::x_forwarded(UserFrom::UserName);

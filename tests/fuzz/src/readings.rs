@@ -241,7 +241,13 @@ pub fn rule(line: &str) -> Option<Rule> {
         "o" => vec![Method::POST],
         _ => return None,
     };
-    Some(Rule { pattern: Pattern::parse_path(path).ok()?, methods, allow, on_change: OnChange::Cut })
+    Some(Rule {
+        pattern: Pattern::parse_path(path).ok()?,
+        methods,
+        allow,
+        on_change: OnChange::Cut,
+        upstream: None,
+    })
 }
 
 fn person(policy: &Policy, groups: &[&str]) -> Option<Principal> {
