@@ -98,7 +98,10 @@ pub(crate) struct PersonDetails {
     pub(crate) on_hold: bool,
     pub(crate) links: Vec<Linked>,
     pub(crate) groups: Vec<GroupRoles>,
-    /// Roles that the groups give and a line of `conflicts` takes.
+    /// Roles that attributes of theirs give.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) attributes: Vec<AttributeRole>,
+    /// Roles that the bindings give and a line of `conflicts` takes.
     pub(crate) lost: Vec<LostRole>,
     /// The newest first, 100 at most.
     pub(crate) sessions: Vec<LiveSession>,
@@ -120,6 +123,14 @@ pub(crate) struct GroupRoles {
     /// Only through another group.
     pub(crate) nested: bool,
     pub(crate) gives: Vec<String>,
+}
+
+/// A value of an attribute, and the role that it gives by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AttributeRole {
+    /// Both in words: `department "finance"`.
+    pub(crate) by: String,
+    pub(crate) gives: String,
 }
 
 /// A role that is not granted, and the stricter one that is.
@@ -446,7 +457,8 @@ fn person_details(
     heard_after: Timestamp,
 ) -> PersonDetails {
     let UserDetails { user, external_id, created, others, links, nested, sessions } = details;
-    let lost = bindings.resolve_groups(user.groups.iter().map(String::as_str)).lost;
+    let stated = user.groups.iter().map(String::as_str);
+    let lost = bindings.resolve_stated(stated, user.attributes.as_ref()).lost;
     let lost = lost.iter().map(|lost| LostRole { role: (*lost.role).to_owned(), to: (*lost.to).to_owned() });
     let group = |name: &String| GroupRoles {
         name: name.clone(),
@@ -472,6 +484,12 @@ fn person_details(
         on_hold,
         links: links.into_iter().map(link).collect(),
         groups: user.groups.iter().map(group).collect(),
+        attributes: user
+            .attributes
+            .iter()
+            .flat_map(|stated| bindings.given_by_attributes(stated))
+            .map(|(by, role)| AttributeRole { by, gives: (**role).to_owned() })
+            .collect(),
         lost: lost.collect(),
         sessions: live.map(session).collect(),
         user: UserListing {

@@ -55,16 +55,17 @@ impl UserListing {
     }
 }
 
-/// The roles that groups give; `None` where no bindings are known.
-fn roles_of_groups(groups: &[String], bindings: &Bindings) -> Option<Vec<String>> {
-    let roles = bindings.resolve_groups(groups.iter().map(String::as_str)).roles;
+/// The roles that the bindings give; `None` where no bindings are known.
+fn roles_of(user: &UserSummary, bindings: &Bindings) -> Option<Vec<String>> {
+    let groups = user.groups.iter().map(String::as_str);
+    let roles = bindings.resolve_stated(groups, user.attributes.as_ref()).roles;
     (!bindings.is_empty()).then(|| roles.names().iter().map(|role| (**role).to_owned()).collect())
 }
 
 /// Makes it of what the store has.
 pub(crate) fn user_listing(user: UserSummary, bindings: &Bindings) -> UserListing {
     UserListing {
-        roles: roles_of_groups(&user.groups, bindings),
+        roles: roles_of(&user, bindings),
         ended: None,
         others: user.others.iter().map(|account| account.0).collect(),
         account: user.account.0,

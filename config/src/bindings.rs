@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use portcullis_policy::{Bindings, GroupBinding};
+use portcullis_policy::{AttributeBinding, Bindings, GroupBinding};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, show_value};
+use crate::cross::KnownAttributes;
 use crate::nearest;
 use crate::node::YamlNode;
 use crate::read::{FromYaml, read_text, section};
@@ -30,10 +31,14 @@ section! {
 }
 
 section! {
-    /// One group that gives one role.
+    /// One group, or one value of an attribute, that gives one role.
     pub(crate) struct Binding {
         /// The whole `displayName` of the group; ASCII letters may differ in case.
-        pub(crate) group: String,
+        pub(crate) group: Option<String>,
+        /// An attribute of the directory, such as department; with `equals`.
+        pub(crate) attribute: Option<String>,
+        /// Its whole value, of a list any one; ASCII letters may differ in case unless the attribute is caseExact.
+        pub(crate) equals: Option<String>,
         /// The role it gives.
         pub(crate) role: String,
     }
@@ -70,16 +75,91 @@ impl JsonSchema for FormVersion {
 }
 
 /// Reads the text of a bindings file; `name` is how its problems call it.
-pub(crate) fn parse_bindings(text: &[u8], name: &str, report: &mut Report<'_>) -> Option<Bindings> {
+///
+/// `attributes` are those of the directory; `None` where there is none.
+pub(crate) fn parse_bindings(
+    text: &[u8],
+    name: &str,
+    attributes: Option<&KnownAttributes>,
+    report: &mut Report<'_>,
+) -> Option<Bindings> {
     report.in_file(name, |report| {
         let root = parse_tree(text, "Write version, roles and bindings", report)?;
         let file = BindingsFile::read(&root, &At::root(), report)?;
-        judge_roles(&file, &root, report)
+        let bound = judge_bindings(&file, &root, attributes, report);
+        judge_roles(&file, &root, bound, report)
     })
 }
 
+/// What the entries of `bindings` bind.
+struct Bound {
+    groups: Vec<GroupBinding>,
+    attributes: Vec<AttributeBinding>,
+}
+
+/// Checks that each entry binds one thing, and finds the attributes.
+fn judge_bindings(
+    file: &BindingsFile,
+    root: &YamlNode,
+    known: Option<&KnownAttributes>,
+    report: &mut Report<'_>,
+) -> Option<Bound> {
+    let before = report.problems.len();
+    let mut bound = Bound { groups: Vec::new(), attributes: Vec::new() };
+    for (nth, binding) in file.bindings.iter().enumerate() {
+        let mut say = |key: &str, what: String, remedy: String| {
+            let at = At::root().below_key("bindings").below_index(nth);
+            let at = if key.is_empty() { at } else { at.below_key(key) };
+            report.problem_on(root.line_of(&at), &at, what, remedy);
+        };
+        let role = binding.role.clone();
+        match (&binding.group, &binding.attribute, &binding.equals) {
+            (Some(group), None, None) => bound.groups.push(GroupBinding { group: group.clone(), role }),
+            (None, Some(asked), Some(value)) => match known.map(|known| known.find_attribute(asked)) {
+                Some(Ok(found)) => bound.attributes.push(AttributeBinding {
+                    attribute: found.whole.clone(),
+                    written: asked.clone(),
+                    equals: value.clone(),
+                    is_exact: found.is_exact,
+                    role,
+                }),
+                Some(Err((what, remedy))) => say("attribute", what, remedy),
+                None => say(
+                    "attribute",
+                    "with provisioning: none there is no directory that has attributes".into(),
+                    "Bind by group".into(),
+                ),
+            },
+            (None, Some(_), None) => {
+                say(
+                    "attribute",
+                    "there is no equals beside it".into(),
+                    "Write the value it must have".into(),
+                );
+            }
+            (_, None, Some(_)) => {
+                say("equals", "there is no attribute beside it".into(), "Write attribute: department".into());
+            }
+            (Some(_), Some(_), _) => {
+                say("attribute", "a binding is by group or by attribute".into(), "Write two bindings".into());
+            }
+            (None, None, None) => say(
+                "",
+                "it binds nothing".into(),
+                "Write group: and the name of one, or attribute: and equals:".into(),
+            ),
+        }
+    }
+    (report.problems.len() == before).then_some(bound)
+}
+
 /// Checks what the form cannot say: roles that are known, written once, able to stand in a header.
-fn judge_roles(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) -> Option<Bindings> {
+fn judge_roles(
+    file: &BindingsFile,
+    root: &YamlNode,
+    bound: Option<Bound>,
+    report: &mut Report<'_>,
+) -> Option<Bindings> {
     let FormVersion = file.version;
     let before = report.problems.len();
     let mut say = |path: String, what: String, remedy: String| {
@@ -148,17 +228,15 @@ fn judge_roles(file: &BindingsFile, root: &YamlNode, report: &mut Report<'_>) ->
             report.add_warning(
                 root.line_of(&at),
                 &at,
-                format!("no group gives \"{}\"", show_value(role)),
+                format!("nothing gives \"{}\"", show_value(role)),
                 "Bind it, or leave it out",
             );
         }
     }
-    let groups: Vec<GroupBinding> = file
-        .bindings
-        .iter()
-        .map(|binding| GroupBinding { group: binding.group.clone(), role: binding.role.clone() })
-        .collect();
-    match Bindings::new(&file.roles, file.conflicts.as_deref().unwrap_or_default(), &groups) {
+    let Bound { groups, attributes } = bound?;
+    let conflicts = file.conflicts.as_deref().unwrap_or_default();
+    let joined = Bindings::new(&file.roles, conflicts, &groups);
+    match joined.and_then(|bindings| bindings.with_attributes(&attributes)) {
         Ok(bindings) => Some(bindings),
         Err(error) => report.add_problem(root, &At::root(), error.to_string(), ""),
     }

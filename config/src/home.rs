@@ -11,6 +11,7 @@ use portcullis_policy::Bindings;
 
 use crate::at::At;
 use crate::bindings;
+use crate::cross::KnownAttributes;
 use crate::document::ProvisioningWord;
 use crate::environment::Environment;
 use crate::extensions::ScimExtensions;
@@ -159,14 +160,16 @@ fn find_home(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Optio
         .unwrap_or(Some(ProvisioningWord::Scim));
     let address = value(PUBLIC_URL).and_then(|node| String::read(node, &At::from(PUBLIC_URL), report));
     let written = value(BINDINGS).and_then(|node| String::read(node, &At::from(BINDINGS), report));
-    let bindings = written.and_then(|path| {
-        let text = bytes_of(&report.resolve_path(&path)).ok()?;
-        bindings::parse_bindings(&text, &path, report)
-    });
     report.problems.truncate(before);
     let extensions = word.and_then(|word| match word {
         ProvisioningWord::Scim => read_extensions(value(SCIM), report),
         _ => Some(ScimExtensions::default()),
+    });
+    let bindings = written.and_then(|path| {
+        let text = bytes_of(&report.resolve_path(&path)).ok()?;
+        let has_directory = word != Some(ProvisioningWord::None);
+        let known = KnownAttributes::new(has_directory, extensions.as_ref());
+        bindings::parse_bindings(&text, &path, has_directory.then_some(&known), report)
     });
     report.problems.truncate(before);
     Some(Home {

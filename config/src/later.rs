@@ -39,10 +39,8 @@ const KEYS: &[(&str, &str)] = &[
     ("upstream.strip_prefix", ""),
     // of the bindings file
     ("default_role", ""),
-    ("bindings[].attribute", "Bind by group"),
     ("bindings[].claim", "Bind by group"),
     ("bindings[].contains", "Bind by group"),
-    ("bindings[].equals", "Bind by group"),
     ("bindings[].group_id", "Bind by group, its displayName"),
     ("bindings[].group_matches", "Bind by group, its whole displayName"),
     ("bindings[].user", "Bind by group"),

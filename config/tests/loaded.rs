@@ -179,7 +179,7 @@ fn the_example_with_a_directory_says_it_all() {
     );
     let roles: Vec<&str> = file.bindings.known_roles().iter().map(|role| &**role).collect();
     assert_eq!(roles, ["workspace.member", "workspace.admin", "org.audit"]);
-    let both = file.bindings.resolve_groups(["engineering", "Wiki owners", "Auditors"]);
+    let both = file.bindings.resolve_stated(["engineering", "Wiki owners", "Auditors"], None);
     assert_eq!(
         both.roles.names().iter().map(|role| &**role).collect::<Vec<_>>(),
         ["workspace.member", "org.audit"]
@@ -277,7 +277,7 @@ listen:
          one with `openssl rand -hex 32`.",
             "c.yaml:19: listen.proxy.tls: the listener speaks TLS, but public_url says http, so browsers would not. Write \
          public_url as https://.",
-            "b.yml:2: roles[1]: no group gives \"b\". Bind it, or leave it out.",
+            "b.yml:2: roles[1]: nothing gives \"b\". Bind it, or leave it out.",
         ]
     );
 }
@@ -473,7 +473,7 @@ fn the_documentation_is_true() {
             block.to_owned()
         } else if block.starts_with("version: 1") {
             std::fs::write(folder.path().join("b.yml"), block).unwrap();
-            format!("{base}bindings: b.yml\n")
+            base.replace("provisioning: none", "provisioning: invited") + "bindings: b.yml\n"
         } else {
             parts += 1;
             without_keys_of(&base, block) + block

@@ -39,7 +39,7 @@ pub use loopback::is_loopback_name;
 pub use network::{AllowedHost, Network, NetworkError};
 pub use pattern::{Pattern, PatternError};
 pub use principal::{Facts, Principal};
-pub use roles::{BindingError, Bindings, GroupBinding, OutrankedRole, Resolution, Roles};
+pub use roles::{AttributeBinding, BindingError, Bindings, GroupBinding, OutrankedRole, Resolution, Roles};
 pub use routes::{Allow, App, Clash, OnChange, Policy, Route, RouteKey, Rule, RuleError};
 pub use shown::{MOST, escaped, is_seen, shown};
 pub use vocabulary::{

@@ -27,7 +27,8 @@ pub struct Facts {
     pub subject: Option<Arc<str>>,
     /// An address that may be believed: the directory's primary one, or a verified one of a login.
     pub email: Option<Arc<str>>,
-    /// Everything else that is stated: for people and for the application, never for decisions.
+    /// Everything else that is stated: for people and for the application. Roles come of it only where a directory states it
+    /// and the bindings file says so.
     pub attributes: Attributes,
     /// Display names of all groups, nested ones included.
     pub groups: Arc<[Arc<str>]>,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::fold;
+use crate::{Attributes, Facts, fold};
 
 /// Resolved roles in the order the bindings file lists them. Cloning shares them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,21 @@ pub struct GroupBinding {
     pub role: String,
 }
 
+/// A value of an attribute in the directory gives a role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AttributeBinding {
+    /// The attribute's canonical name, as [`Attributes`] have it.
+    pub attribute: String,
+    /// The same as the bindings file writes it, for people.
+    pub written: String,
+    /// The whole value; of a list any one.
+    pub equals: String,
+    /// True where case counts (`caseExact`, RFC 7643 §2.2); else it is compared as groups are.
+    pub is_exact: bool,
+    /// The role it gives.
+    pub role: String,
+}
+
 /// The bindings of one organization. The default knows no roles.
 #[derive(Clone, Debug, Default)]
 pub struct Bindings {
@@ -43,6 +58,32 @@ pub struct Bindings {
     conflicts: Vec<Vec<usize>>,
     /// By the group's folded name.
     groups: HashMap<String, BoundRoles>,
+    attributes: Vec<BoundAttribute>,
+}
+
+/// The role that a value of an attribute gives.
+#[derive(Clone, Debug)]
+struct BoundAttribute {
+    binding: AttributeBinding,
+    /// The value as it is compared.
+    wanted: String,
+    role: usize,
+}
+
+impl BoundAttribute {
+    fn is_met(&self, attributes: &Attributes) -> bool {
+        let AttributeBinding { attribute, is_exact, .. } = &self.binding;
+        attributes.all_texts(attribute).iter().any(|text| match is_exact {
+            true => **text == *self.wanted,
+            false => fold::same_key(text) == self.wanted,
+        })
+    }
+
+    /// Its words for people: `department "finance"`.
+    fn words(&self) -> String {
+        let AttributeBinding { written, equals, .. } = &self.binding;
+        format!("{written} {equals:?}")
+    }
 }
 
 /// The roles that a group gives.
@@ -120,6 +161,22 @@ impl Bindings {
         Ok(made)
     }
 
+    /// Adds what attributes of the directory give.
+    ///
+    /// # Errors
+    /// [`BindingError::UnknownRole`].
+    pub fn with_attributes(mut self, attributes: &[AttributeBinding]) -> Result<Self, BindingError> {
+        for binding in attributes {
+            let role = self.role_index(&binding.role)?;
+            let wanted = match binding.is_exact {
+                true => binding.equals.clone(),
+                false => fold::same_key(&binding.equals),
+            };
+            self.attributes.push(BoundAttribute { binding: binding.clone(), wanted, role });
+        }
+        Ok(self)
+    }
+
     /// Tells whether any role is defined.
     pub fn is_empty(&self) -> bool {
         self.roles.is_empty()
@@ -130,10 +187,23 @@ impl Bindings {
         &self.roles
     }
 
-    /// Roles add up; of each conflict line the leftmost, the strictest, wins. Lines are applied one after another,
-    /// and a role that has lost wins over nobody.
-    pub fn resolve_groups<'a>(&self, groups: impl IntoIterator<Item = &'a str>) -> Resolution {
+    /// Resolves the roles of a person. What a login states gives none: attributes count where a directory has them.
+    pub fn resolve(&self, facts: &Facts) -> Resolution {
+        let attributes = facts.id.is_some().then_some(&facts.attributes);
+        self.resolve_stated(facts.groups.iter().map(|group| &**group), attributes)
+    }
+
+    /// The same of groups, and of the attributes that a directory has. Roles add up; of each conflict line the leftmost, the
+    /// strictest, wins. Lines are applied one after another, and a role that has lost wins over nobody.
+    pub fn resolve_stated<'a>(
+        &self,
+        groups: impl IntoIterator<Item = &'a str>,
+        attributes: Option<&Attributes>,
+    ) -> Resolution {
         let mut has = vec![false; self.roles.len()];
+        for bound in attributes.into_iter().flat_map(|stated| self.bound_by(stated)) {
+            has[bound.role] = true;
+        }
         for group in groups {
             for role in self.groups.get(&fold::same_key(group)).into_iter().flat_map(|bound| &bound.roles) {
                 has[*role] = true;
@@ -161,12 +231,27 @@ impl Bindings {
         Resolution { roles: Roles(roles.into()), lost }
     }
 
-    /// The groups that give a role, as the bindings file spells them, sorted.
-    pub fn groups_that_give(&self, role: &str) -> Vec<&str> {
+    fn bound_by<'a>(&'a self, attributes: &'a Attributes) -> impl Iterator<Item = &'a BoundAttribute> {
+        self.attributes.iter().filter(|bound| bound.is_met(attributes))
+    }
+
+    /// What gives a role, in words: groups as the bindings file spells them, sorted, then attributes.
+    pub fn what_gives(&self, role: &str) -> Vec<String> {
         let gives = |bound: &&BoundRoles| bound.roles.iter().any(|given| *self.roles[*given] == *role);
-        let mut groups: Vec<&str> = self.groups.values().filter(gives).map(|bound| &*bound.group).collect();
+        let mut groups: Vec<String> =
+            self.groups.values().filter(gives).map(|bound| format!("the group {}", bound.group)).collect();
         groups.sort_unstable();
+        let attributes = self.attributes.iter().filter(|bound| *self.roles[bound.role] == *role);
+        groups.extend(attributes.map(BoundAttribute::words));
         groups
+    }
+
+    /// What of these attributes gives a role, in words, with the role; before any conflict line.
+    pub fn given_by_attributes<'a>(
+        &'a self,
+        attributes: &'a Attributes,
+    ) -> impl Iterator<Item = (String, &'a Arc<str>)> {
+        self.bound_by(attributes).map(|bound| (bound.words(), &self.roles[bound.role]))
     }
 
     /// The roles that a group gives by itself, before any conflict line.
@@ -207,25 +292,25 @@ mod tests {
 
     #[test]
     fn roles_add_up_and_the_leftmost_of_a_conflict_wins() {
-        let both = bindings().resolve_groups(["owners", "ENGINEERING"]);
+        let both = bindings().resolve_stated(["owners", "ENGINEERING"], None);
         assert_eq!(names(&both), ["member", "billing"]);
         assert_eq!(both.lost, [OutrankedRole { role: "admin".into(), to: "member".into() }]);
-        assert_eq!(names(&bindings().resolve_groups(["Owners"])), ["admin", "billing"]);
-        assert!(bindings().resolve_groups(["owner", "Engineering "]).roles.names().is_empty());
+        assert_eq!(names(&bindings().resolve_stated(["Owners"], None)), ["admin", "billing"]);
+        assert!(bindings().resolve_stated(["owner", "Engineering "], None).roles.names().is_empty());
     }
 
     #[test]
     fn it_is_told_which_group_gives_what() {
         let bindings = bindings();
-        assert_eq!(bindings.groups_that_give("admin"), ["Owners"]);
-        assert_eq!(bindings.groups_that_give("nothing"), [""; 0]);
+        assert_eq!(bindings.what_gives("admin"), ["the group Owners"]);
+        assert_eq!(bindings.what_gives("nothing"), [""; 0]);
         assert_eq!(bindings.given_by("OWNERS").map(|role| &**role).collect::<Vec<_>>(), ["admin", "billing"]);
         assert_eq!(bindings.given_by("Sales").count(), 0);
     }
 
     #[test]
     fn no_roles_wanted_is_nobodys() {
-        assert!(!bindings().resolve_groups(["Owners"]).roles.any_of(&[]));
+        assert!(!bindings().resolve_stated(["Owners"], None).roles.any_of(&[]));
     }
 
     #[test]
@@ -235,5 +320,53 @@ mod tests {
         assert_eq!(refused(&["a", "a"], &[]), Some(BindingError::RoleTwice("a".into())));
         assert_eq!(refused(&["a,b"], &[]), Some(BindingError::RoleName("a,b".into())));
         assert_eq!(refused(&["a"], &[strings(&["a", "b"])]), Some(BindingError::UnknownRole("b".into())));
+    }
+
+    #[test]
+    fn attributes_of_a_directory_give_roles_and_those_of_a_login_give_none() {
+        let bind = |attribute: &str, equals: &str, is_exact, role: &str| AttributeBinding {
+            attribute: attribute.into(),
+            written: attribute.into(),
+            equals: equals.into(),
+            is_exact,
+            role: role.into(),
+        };
+        let attributes = [
+            bind("department", "Finance", false, "billing"),
+            bind("badges", "Gold", true, "admin"),
+            bind("title", "Lead", false, "admin"),
+        ];
+        let bindings = bindings().with_attributes(&attributes).unwrap();
+        let roles = |stated: &[(&str, &[&str])], groups: &[&str]| {
+            let stated =
+                stated.iter().fold(Attributes::default(), |all, (name, texts)| all.with_texts(name, *texts));
+            let resolution = bindings.resolve_stated(groups.iter().copied(), Some(&stated));
+            names(&resolution).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(roles(&[("department", &["FINANCE"])], &[]), ["billing"]);
+        assert!(roles(&[("department", &["Finance "])], &[]).is_empty());
+        assert!(roles(&[("Department", &["Finance"])], &[]).is_empty(), "names are canonical here");
+        assert_eq!(roles(&[("badges", &["Silver", "Gold"])], &[]), ["admin"]);
+        assert!(roles(&[("badges", &["gold"])], &[]).is_empty());
+        assert_eq!(roles(&[("title", &["lead"])], &["Engineering"]), ["member"], "conflicts come behind");
+        assert_eq!(bindings.what_gives("admin"), ["the group Owners", "badges \"Gold\"", "title \"Lead\""]);
+        assert!(bindings.resolve_stated([], None).roles.names().is_empty());
+        let unknown = super::Bindings::default().with_attributes(&attributes[..1]);
+        assert_eq!(unknown.unwrap_err(), BindingError::UnknownRole("billing".into()));
+
+        let facts = |id: Option<&str>| Facts {
+            account: crate::AccountId(1),
+            org: crate::OrgId::ONLY,
+            stable_id: "x".into(),
+            user_name: None,
+            id: id.map(Into::into),
+            external_id: None,
+            subject: None,
+            email: None,
+            attributes: Attributes::default().with_texts("department", ["finance"]),
+            groups: Arc::new([]),
+        };
+        assert_eq!(names(&bindings.resolve(&facts(Some("u-1")))), ["billing"]);
+        assert!(bindings.resolve(&facts(None)).roles.names().is_empty(), "a login said it");
     }
 }

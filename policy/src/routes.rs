@@ -376,7 +376,7 @@ impl Policy {
     /// [`HeaderFault`] where nothing could be said of the person to the application.
     pub fn describe_person(&self, facts: &Arc<Facts>, at: Seq) -> Result<Principal, HeaderFault> {
         let name = self.identity.user.name_of(facts)?;
-        let roles = self.bindings.resolve_groups(facts.groups.iter().map(|group| &**group)).roles;
+        let roles = self.bindings.resolve(facts).roles;
         let headers = self.identity.prepare(&name, facts, &roles)?;
         Ok(Principal { facts: facts.clone(), at, rules: self.version, name, roles, headers })
     }

@@ -243,7 +243,18 @@ fn other_accounts(user: &Found) -> String {
 
 /// Everything of a person, a line each.
 fn person_lines(shown: &PersonDetails) -> String {
-    let PersonDetails { user, email, external_id, created, on_hold, links, groups, lost, sessions } = shown;
+    let PersonDetails {
+        user,
+        email,
+        external_id,
+        created,
+        on_hold,
+        links,
+        groups,
+        attributes,
+        lost,
+        sessions,
+    } = shown;
     let mut rows: Vec<[String; 2]> = Vec::new();
     let mut say = |name: &str, value: String| rows.push([name.to_owned(), value]);
     say("name:", fit_for_terminal(&user.name));
@@ -296,19 +307,24 @@ fn person_lines(shown: &PersonDetails) -> String {
     };
     list("groups:", "none", groups.iter().map(group).collect());
     let granted = user.roles.iter().flatten().map(|role| {
-        let gives = groups.iter().filter(|group| group.gives.contains(role));
-        let by: Vec<String> = gives.map(|group| fit_for_terminal(&group.name)).collect();
-        format!("{}, by the group {}", fit_for_terminal(role), by.join(" and "))
+        let groups = groups.iter().filter(|group| group.gives.contains(role));
+        let groups: Vec<String> = groups.map(|group| fit_for_terminal(&group.name)).collect();
+        let stated = attributes.iter().filter(|stated| stated.gives == *role);
+        let mut by: Vec<String> = stated.map(|stated| fit_for_terminal(&stated.by)).collect();
+        if !groups.is_empty() {
+            by.insert(0, format!("the group {}", groups.join(" and ")));
+        }
+        format!("{}, by {}", fit_for_terminal(role), by.join(" and "))
     });
     let lost = lost.iter().map(|lost| {
         format!(
-            "not {}: the groups give it, but it loses to {} (conflicts)",
+            "not {}: it is given, but it loses to {} (conflicts)",
             fit_for_terminal(&lost.role),
             fit_for_terminal(&lost.to)
         )
     });
     let none = if user.roles.is_some() {
-        "none: no group of theirs gives one"
+        "none: nothing of theirs gives one"
     } else {
         "none are bound, or no bindings were read"
     };
@@ -375,6 +391,7 @@ mod tests {
             user: mallory(),
             email: None,
             external_id: Some("00u1".to_owned()),
+            attributes: Vec::new(),
             created: at("10"),
             on_hold: false,
             links: vec![Linked {
@@ -395,7 +412,7 @@ mod tests {
             "               Owners (through another group)",
             "roles:         member, by the group Staff",
             "               billing, by the group Owners",
-            "               not admin: the groups give it, but it loses to member (conflicts)",
+            "               not admin: it is given, but it loses to member (conflicts)",
             "sessions:      none is live",
         ] {
             assert!(text.lines().any(|shown| shown == line), "{line}\nin\n{text}");

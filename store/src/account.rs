@@ -211,6 +211,17 @@ pub(crate) async fn describe_account(
     }))
 }
 
+/// Everything that a User states, as headers and bindings know it.
+pub(crate) fn attributes_of(user: &Resource, schemas: &Schemas) -> Attributes {
+    let mut attributes = Attributes::default()
+        .with_texts(Attributes::NAME, user.display_name().or_else(|| user.text_at("name.formatted")))
+        .with_texts(Attributes::PREFERRED_USERNAME, user.user_name());
+    for (name, texts) in user.attribute_texts(schemas) {
+        attributes.add_texts(&name, texts);
+    }
+    attributes
+}
+
 fn of_user(
     org: OrgId,
     account: AccountId,
@@ -218,12 +229,6 @@ fn of_user(
     (id, user, schemas): (&ResourceId, &Resource, &Schemas),
     groups: Arc<[Arc<str>]>,
 ) -> Facts {
-    let mut attributes = Attributes::default()
-        .with_texts(Attributes::NAME, user.display_name().or_else(|| user.text_at("name.formatted")))
-        .with_texts(Attributes::PREFERRED_USERNAME, user.user_name());
-    for (name, texts) in user.attribute_texts(schemas) {
-        attributes.add_texts(&name, texts);
-    }
     Facts {
         account,
         org,
@@ -232,7 +237,7 @@ fn of_user(
         external_id: user.external_id().map(Arc::from),
         subject,
         email: user.email().map(Arc::from),
-        attributes,
+        attributes: attributes_of(user, schemas),
         user_name: user.user_name().map(Arc::from),
         groups,
     }

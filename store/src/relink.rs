@@ -68,7 +68,7 @@ impl Store {
         let mut tx = self.engine.snapshot().await?;
         let mut found = Vec::new();
         for link in old_links(&mut tx, org, from, to, after, limit).await? {
-            let user = users::read_one(&mut tx, org, link.account).await?;
+            let user = users::read_one(&mut tx, &self.schemas, org, link.account).await?;
             let taken_by = taken_by(&mut tx, org, &to.issuer, &link.subject).await?;
             found.push(Relinkable { user, issuer: link.issuer, subject: link.subject, taken_by });
         }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU32;
 use portcullis_policy::{
     AccountId, Attributes, Change, DirectoryId, OrgId, ResourceId, SessionHash, Timestamp, fold,
 };
-use portcullis_scim::{Act, Resource, ResourceKind, ScimError, ScimType, Write};
+use portcullis_scim::{Act, Resource, ResourceKind, Schemas, ScimError, ScimType, Write};
 use portcullis_session::Committed;
 use serde_json::json;
 
@@ -77,6 +77,8 @@ pub struct UserSummary {
     pub email: Option<String>,
     /// The groups they are in, nested ones included, by name: roles come from these.
     pub groups: Vec<String>,
+    /// The attributes that the directory states; `None` without one.
+    pub attributes: Option<Attributes>,
     /// The right to sign in.
     pub state: UserState,
     /// The IdP whose subject is linked.
@@ -255,12 +257,14 @@ impl Store {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<UserSummary>, UserError> {
-        let (who, origin) = (who.to_owned(), origin.clone());
+        let (who, origin, schemas) = (who.to_owned(), origin.clone(), self.schemas.clone());
         let lane = if disabled { Lane::Removal } else { Lane::Ordinary };
         self.write_in(lane, move |tx| {
             Box::pin(async move {
                 match named::find_person(tx, org, &who).await? {
-                    Ok(named) => Ok(Ok(switch_accounts(tx, org, &named, disabled, &origin, now).await?)),
+                    Ok(named) => {
+                        Ok(Ok(switch_accounts(tx, (org, &schemas), &named, disabled, &origin, now).await?))
+                    }
                     Err(unknown) => Ok(Err(unknown)),
                 }
             })
@@ -284,7 +288,7 @@ impl Store {
         let named = named::find_person(&mut tx, org, who).await??;
         let mut entry = None;
         for id in named.all_accounts() {
-            let user = read_one(&mut tx, org, id).await?;
+            let user = read_one(&mut tx, &self.schemas, org, id).await?;
             if let (Some(directory), Some(resource)) = (user.directory, user.id.clone()) {
                 entry = Some((user, directory, resource));
                 break;
@@ -327,7 +331,7 @@ impl Store {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Committed<UserSummary>, UserError> {
-        let (who, origin) = (who.to_owned(), origin.clone());
+        let (who, origin, schemas) = (who.to_owned(), origin.clone(), self.schemas.clone());
         self.write_in(Lane::Removal, move |tx| {
             Box::pin(async move {
                 let named = match named::find_person(tx, org, &who).await? {
@@ -339,7 +343,7 @@ impl Store {
                 for id in named.all_accounts() {
                     live += end::end_account(tx, org, id, &mut log, now).await?;
                 }
-                let first = read_one(tx, org, named.first).await?;
+                let first = read_one(tx, &schemas, org, named.first).await?;
                 let user = UserSummary { ended: live, others: named.others, ..first };
                 Ok(Ok(log.seal(tx, user).await?))
             })
@@ -354,7 +358,7 @@ impl Store {
     pub async fn user_show(&self, org: OrgId, who: &str, now: Timestamp) -> Result<UserDetails, UserError> {
         let mut tx = self.engine.snapshot().await?;
         let NamedAccounts { first: id, others } = named::find_person(&mut tx, org, who).await??;
-        let user = read_one(&mut tx, org, id).await?;
+        let user = read_one(&mut tx, &self.schemas, org, id).await?;
         let args = [org.into(), id.into()];
         let sql = "select created, directory, resource from account where organization = $1 and id = $2";
         let row = tx.one(sql, &args).await?;
@@ -404,20 +408,20 @@ impl Store {
                    left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
                    where a.organization = $1 and a.id > $2 order by a.id limit $3";
         let rows = tx.rows(sql, &args).await?;
-        read_summaries(&mut tx, org, &rows).await
+        read_summaries(&mut tx, &self.schemas, org, &rows).await
     }
 }
 
 /// Takes down an operator's word on every account of a person.
 async fn switch_accounts(
     tx: &mut Tx,
-    org: OrgId,
+    (org, schemas): (OrgId, &Schemas),
     named: &NamedAccounts,
     disabled: bool,
     origin: &Origin,
     now: Timestamp,
 ) -> Result<Committed<UserSummary>, StoreError> {
-    let first = read_one(tx, org, named.first).await?;
+    let first = read_one(tx, schemas, org, named.first).await?;
     let mut log = TxLog::new(org, first.directory, origin, now);
     let (mut live, mut still) = (0, Vec::new());
     for id in named.all_accounts() {
@@ -436,10 +440,13 @@ async fn switch_accounts(
             barred::lift_bars(tx, org, id, Word::Disabled).await?;
             "user.enabled"
         };
-        log.did(kind, &subject_of(tx, org, id).await?, Some(id), json!({}));
+        log.did(kind, &subject_of(tx, schemas, org, id).await?, Some(id), json!({}));
     }
-    let user =
-        UserSummary { ended: live, others: named.others.clone(), ..read_one(tx, org, named.first).await? };
+    let user = UserSummary {
+        ended: live,
+        others: named.others.clone(),
+        ..read_one(tx, schemas, org, named.first).await?
+    };
     if still.len() == named.all_accounts().count() {
         return if disabled { still_out(tx, still, user).await } else { commit_unchanged(tx, user).await };
     }
@@ -469,11 +476,16 @@ async fn bury_namesakes(
 }
 
 /// Names an account as an event does: by the User, where there is one.
-async fn subject_of(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<String, StoreError> {
-    Ok(subject_name(id, read_one(tx, org, id).await?.id.as_ref().map(ResourceId::as_str)))
+async fn subject_of(tx: &mut Tx, schemas: &Schemas, org: OrgId, id: AccountId) -> Result<String, StoreError> {
+    Ok(subject_name(id, read_one(tx, schemas, org, id).await?.id.as_ref().map(ResourceId::as_str)))
 }
 
-pub(crate) async fn read_one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<UserSummary, StoreError> {
+pub(crate) async fn read_one(
+    tx: &mut Tx,
+    schemas: &Schemas,
+    org: OrgId,
+    id: AccountId,
+) -> Result<UserSummary, StoreError> {
     let sql = "select a.id, a.directory, a.active, a.disabled, a.told, a.used, r.id, r.doc, r.deleted, \
                  l.idp, l.subject, a.resource, a.used > a.created \
                from account a \
@@ -482,7 +494,7 @@ pub(crate) async fn read_one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<U
                left join link l on l.organization = a.organization and l.account = a.id and l.place = 0 \
                where a.organization = $1 and a.id = $2";
     let row = tx.one(sql, &[org.into(), id.into()]).await?;
-    let mut one = read_summaries(tx, org, &[row]).await?;
+    let mut one = read_summaries(tx, schemas, org, &[row]).await?;
     one.pop().ok_or(StoreError::Unreadable {
         table: "account",
         row: id.0.to_string(),
@@ -491,8 +503,13 @@ pub(crate) async fn read_one(tx: &mut Tx, org: OrgId, id: AccountId) -> Result<U
 }
 
 /// Rows as [`read_summary`] reads them, with the groups of whoever is in a directory.
-async fn read_summaries(tx: &mut Tx, org: OrgId, rows: &[SqlRow]) -> Result<Vec<UserSummary>, StoreError> {
-    let mut users = rows.iter().map(read_summary).collect::<Result<Vec<_>, _>>()?;
+async fn read_summaries(
+    tx: &mut Tx,
+    schemas: &Schemas,
+    org: OrgId,
+    rows: &[SqlRow],
+) -> Result<Vec<UserSummary>, StoreError> {
+    let mut users = rows.iter().map(|row| read_summary(row, schemas)).collect::<Result<Vec<_>, _>>()?;
     let mut of_directory: BTreeMap<DirectoryId, Vec<(usize, i64)>> = BTreeMap::new();
     for (at, row) in rows.iter().enumerate() {
         if let (Some(directory), Some(rid)) = (users[at].directory, row.maybe_int(11)?) {
@@ -511,14 +528,17 @@ async fn read_summaries(tx: &mut Tx, org: OrgId, rows: &[SqlRow]) -> Result<Vec<
 }
 
 /// Columns: account, directory, active, disabled, told, used, id, doc, deleted, idp, subject, resource, was used.
-fn read_summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
+fn read_summary(row: &SqlRow, schemas: &Schemas) -> Result<UserSummary, StoreError> {
     let account = AccountId(row.int(0)?);
     let id = row.maybe_text(6)?.map(ResourceId::new);
     let told = account::read_told(account, row.maybe_text(4)?)?;
     let owned = |text: Option<&str>| text.map(str::to_owned);
+    let mut attributes = None;
     let (name, display_name, email, groups) = match (&id, row.maybe_text(7)?) {
         (Some(id), Some(doc)) => {
-            let user = resource::parse_document(ResourceKind::User, id.as_str(), doc)?;
+            let mut user = resource::parse_document(ResourceKind::User, id.as_str(), doc)?;
+            user.set_aside(schemas);
+            attributes = Some(account::attributes_of(&user, schemas));
             (owned(user.user_name()), owned(user.display_name()), owned(user.email()), Vec::new())
         }
         _ => (
@@ -542,6 +562,7 @@ fn read_summary(row: &SqlRow) -> Result<UserSummary, StoreError> {
         display_name,
         email,
         groups,
+        attributes,
         state,
         idp: owned(row.maybe_text(9)?),
         // Until the first login it says when the account was made.

@@ -9,6 +9,7 @@
 mod rig;
 
 mod alerts;
+mod attribute_roles;
 mod back_channel;
 mod bad_input;
 mod behind_a_proxy;

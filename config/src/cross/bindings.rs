@@ -2,6 +2,7 @@
 
 use portcullis_policy::Bindings;
 
+use super::attributes::KnownAttributes;
 use super::findings::Findings;
 use crate::at::show_value;
 use crate::bindings;
@@ -23,7 +24,12 @@ pub(super) fn read_bindings(findings: &mut Findings<'_, '_>, document: &RootBloc
         );
     }
     match bytes_of(&path) {
-        Ok(text) => bindings::parse_bindings(&text, &findings.report.name_beside(written), findings.report),
+        Ok(text) => {
+            let known = KnownAttributes::of_document(document);
+            let known = Some(&known).filter(|known| known.has_directory);
+            let name = findings.report.name_beside(written);
+            bindings::parse_bindings(&text, &name, known, findings.report)
+        }
         Err(what) => {
             let remedy = "A relative path starts in the folder of this file";
             findings.add_problem("bindings", format!("{} {what}", show_value(written)), remedy);

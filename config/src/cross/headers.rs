@@ -6,15 +6,15 @@ use std::sync::Arc;
 use http::header::AUTHORIZATION;
 use http::{HeaderName, HeaderValue};
 use portcullis_policy::{
-    ENTERPRISE_USER, HeaderPreset, HeaderRule, HeaderSource, HeaderText, IdentityHeaders, SignedHeader,
-    TemplatePart, ToldGroups, USER_ATTRIBUTES, USER_LISTS, UserFrom,
+    HeaderPreset, HeaderRule, HeaderSource, HeaderText, IdentityHeaders, SignedHeader, TemplatePart,
+    ToldGroups, UserFrom,
 };
 
+use super::attributes::{IDS, KnownAttribute, KnownAttributes};
 use super::findings::Findings;
 use super::listeners::all_upstreams;
 use crate::at::{At, show_value};
 use crate::document::{ProvisioningWord, RootBlock};
-use crate::extensions::{DeclaredAttribute, ValueType};
 use crate::headers::{AssertionBlock, HeaderTemplate, PartText, TemplateText, WritableName};
 use crate::nearest;
 use crate::secret::SecretText;
@@ -180,57 +180,7 @@ fn check_secret(findings: &mut Findings<'_, '_>, path: &str, secret: &SecretText
     }
 }
 
-/// The attributes that have a source of their own.
-const IDS: [(&str, HeaderSource); 3] = [
-    ("id", HeaderSource::Id),
-    ("userName", HeaderSource::UserName),
-    ("externalId", HeaderSource::ExternalId),
-];
-
-/// What `${…}` may name.
-struct KnownAttributes {
-    has_directory: bool,
-    /// The names by which an attribute may be meant.
-    names: Vec<(String, KnownAttribute)>,
-}
-
-/// An attribute, as headers tell it.
-#[derive(Clone, PartialEq, Eq)]
-struct KnownAttribute {
-    /// Its canonical name.
-    whole: String,
-    is_list: bool,
-}
-
 impl KnownAttributes {
-    fn of_document(document: &RootBlock) -> Self {
-        let mut names = Vec::new();
-        let [core, enterprise] = USER_ATTRIBUTES;
-        names.extend(core.iter().map(|name| {
-            let is_list = USER_LISTS.contains(name);
-            ((*name).to_owned(), KnownAttribute { whole: (*name).to_owned(), is_list })
-        }));
-        let mut add = |urn: &str, name: &str, is_list: bool| {
-            let known = KnownAttribute { whole: format!("{urn}:{name}"), is_list };
-            names.push((name.to_owned(), known.clone()));
-            names.push((known.whole.clone(), known));
-        };
-        enterprise.iter().for_each(|name| add(ENTERPRISE_USER, name, false));
-        let declared = document.scim.iter().flat_map(|scim| &scim.extensions.0);
-        for extension in declared {
-            for attribute in &extension.attributes {
-                told_names(attribute)
-                    .iter()
-                    .for_each(|name| add(&extension.urn, name, attribute.multi_valued));
-            }
-        }
-        Self { has_directory: document.provisioning != ProvisioningWord::None, names }
-    }
-
-    fn all_names(&self) -> impl Iterator<Item = &str> + Clone {
-        self.names.iter().map(|(known, _)| known.as_str()).chain(IDS.iter().map(|(known, _)| *known))
-    }
-
     fn resolve_template(
         &self,
         HeaderTemplate { name: header, text: TemplateText(parts), .. }: &HeaderTemplate,
@@ -300,44 +250,29 @@ impl KnownAttributes {
         if let Some((_, own)) = IDS.into_iter().find(|(known, _)| known.eq_ignore_ascii_case(asked)) {
             return Some(own);
         }
-        let mut found: Vec<&KnownAttribute> = self
-            .names
-            .iter()
-            .filter(|(known, _)| known.eq_ignore_ascii_case(asked))
-            .map(|(_, known)| known)
-            .collect();
-        found.dedup();
-        match found[..] {
-            [KnownAttribute { whole, is_list }] => {
+        match (self.find_attribute(asked), asked) {
+            (Ok(KnownAttribute { whole, is_list, .. }), _) => {
                 Some(HeaderSource::Attribute { name: Arc::from(whole.as_str()), is_list: *is_list })
             }
-            [] => {
-                let remedy = match asked {
-                    "groups" => "Write ${groups}".to_owned(),
-                    "email" => "Write ${email}, or ${user.emails} for all of them".to_owned(),
-                    _ => nearest::suggest_word(asked, self.all_names()),
-                };
-                refuse(format!("there is no attribute \"{}\" of people", show_value(asked)), remedy)
-            }
-            [one, other, ..] => refuse(
-                format!("\"{shown}\" is an attribute of two schemas"),
-                format!("Write ${{user.{}}} or ${{user.{}}}", one.whole, other.whole),
+            (Err(_), "groups") => refuse(
+                format!("there is no attribute \"{}\" of people", show_value(asked)),
+                "Write ${groups}".to_owned(),
             ),
+            (Err((what, _)), "email") => {
+                refuse(what, "Write ${email}, or ${user.emails} for all of them".to_owned())
+            }
+            (Err((what, _)), _) if what.ends_with("of people") => {
+                refuse(what, nearest::suggest_word(asked, self.all_names()))
+            }
+            (Err(_), _) => {
+                let ways: Vec<String> =
+                    self.whole_names(asked).map(|whole| format!("${{user.{whole}}}")).collect();
+                refuse(
+                    format!("\"{shown}\" is an attribute of two schemas"),
+                    format!("Write {}", ways.join(" or ")),
+                )
+            }
         }
-    }
-}
-
-/// The names by which a declared attribute is told: itself, or its parts.
-fn told_names(attribute: &DeclaredAttribute) -> Vec<String> {
-    match (attribute.kind, attribute.multi_valued) {
-        (ValueType::Complex, false) => {
-            attribute.parts.iter().map(|part| format!("{}.{}", attribute.name, part.name)).collect()
-        }
-        (ValueType::Complex, true) => {
-            let has_value = attribute.parts.iter().any(|part| part.name.eq_ignore_ascii_case("value"));
-            has_value.then(|| attribute.name.clone()).into_iter().collect()
-        }
-        _ => vec![attribute.name.clone()],
     }
 }
 

@@ -1,6 +1,7 @@
 //! What no single key can tell: whether the keys fit each other. What cannot work is an error here, before a port is
 //! opened. Everything is asked, whatever else was found; only then is there a [`File`]. One file a subject.
 
+mod attributes;
 mod bindings;
 mod bounds;
 mod certificates;
@@ -16,6 +17,7 @@ mod scim;
 
 use std::path::PathBuf;
 
+pub(crate) use self::attributes::KnownAttributes;
 use self::findings::Findings;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::file::{File, UserSource};

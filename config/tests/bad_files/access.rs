@@ -85,10 +85,24 @@ fn a_bindings_file_is_judged_with_the_rest() {
         said(bad, "signed-in"),
         "scim.bindings.yml:1: version: 2 is not a version of this form. Write 1.\n\
          scim.bindings.yml:6: bindings[1].group_id: not in this version. Bind by group, its displayName.\n\
-         scim.bindings.yml:8: bindings[2].group: missing. Write a text.\n\
          scim.bindings.yml:9: bindings[3].user: not in this version. Bind by group.\n\
          scim.bindings.yml:13: bindings[4].rolle: no such key. Did you mean role?\n\
          scim.bindings.yml:14: default_role: not in this version. Leave it out."
+    );
+    let bound = "version: 1\nroles: [a]\nbindings:\n  - role: a\n  - { group: A, attribute: title, role: a }\n  - { attribute: \
+                 departmnt, equals: x, role: a }\n  - { attribute: title, role: a }\n  - { equals: x, role: a }\n  - { attribute: \
+                 userName, equals: x, role: b }\n  - { attribute: groups, equals: x, role: a }\n";
+    assert_eq!(
+        said(bound, "[a]"),
+        "scim.bindings.yml:4: bindings[0]: it binds nothing. Write group: and the name of one, or attribute: and equals:.\n\
+         scim.bindings.yml:5: bindings[1].attribute: a binding is by group or by attribute. Write two bindings.\n\
+         scim.bindings.yml:6: bindings[2].attribute: there is no attribute \"departmnt\" of people. Did you mean department?\n\
+         scim.bindings.yml:7: bindings[3].attribute: there is no equals beside it. Write the value it must have.\n\
+         scim.bindings.yml:8: bindings[4].equals: there is no attribute beside it. Write attribute: department.\n\
+         scim.bindings.yml:9: bindings[5].attribute: userName is one person's alone. Bind by group, or by an attribute that \
+         several have.\n\
+         scim.bindings.yml:9: bindings[5].role: \"b\" is not among the roles of this file. Known: a.\n\
+         scim.bindings.yml:10: bindings[6].attribute: there is no attribute \"groups\" of people. Bind by group."
     );
     let unfit = "version: 1\nroles: [a, b, a, 'c,d']\nbindings:\n  - group: A\n    role: x\n";
     assert_eq!(

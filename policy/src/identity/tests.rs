@@ -33,7 +33,7 @@ fn attribute(name: &str, is_list: bool) -> HeaderSource {
 fn roles(facts: &Facts) -> Roles {
     let bindings = [GroupBinding { group: "staff".into(), role: "member".into() }];
     let bindings = Bindings::new(&["member".to_owned()], &[], &bindings).unwrap();
-    bindings.resolve_groups(facts.groups.iter().map(|group| &**group)).roles
+    bindings.resolve(facts).roles
 }
 
 fn rule(name: &'static str, says: HeaderText) -> HeaderRule {

@@ -271,10 +271,10 @@ impl RefusalContext<'_> {
 /// yet.
 fn what_gives(policy: &Policy, wanted: &[std::sync::Arc<str>], who: &Principal) -> String {
     let bindings = policy.bindings();
-    let lost = bindings.resolve_groups(who.facts().groups.iter().map(|group| &**group)).lost;
+    let lost = bindings.resolve(who.facts()).lost;
     if let Some(lost) = lost.iter().find(|lost| wanted.contains(&lost.role)) {
         return format!(
-            "the person's groups give {}, but it loses to {}, which they give too: see conflicts in the bindings",
+            "the bindings give the person {}, but it loses to {}, which they give too: see conflicts in the bindings",
             cut_text(&lost.role),
             cut_text(&lost.to)
         );
@@ -282,13 +282,13 @@ fn what_gives(policy: &Policy, wanted: &[std::sync::Arc<str>], who: &Principal) 
     let ways: Vec<String> = wanted
         .iter()
         .filter_map(|role| {
-            let groups = bindings.groups_that_give(role);
-            let named: Vec<String> = groups.iter().take(LISTED).map(|group| cut_text(group)).collect();
-            (!named.is_empty()).then(|| format!("{} by the group {}", cut_text(role), named.join(" or ")))
+            let ways = bindings.what_gives(role);
+            let named: Vec<String> = ways.iter().take(LISTED).map(|way| cut_text(way)).collect();
+            (!named.is_empty()).then(|| format!("{} by {}", cut_text(role), named.join(" or ")))
         })
         .collect();
     if ways.is_empty() {
-        "no group gives any of these roles: bind one in the bindings file".to_owned()
+        "nothing gives any of these roles: bind one in the bindings file".to_owned()
     } else {
         format!("the person needs {}", ways.join(", or "))
     }

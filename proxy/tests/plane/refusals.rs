@@ -319,7 +319,7 @@ async fn the_record_of_a_refusal_says_by_what_and_what_would_help() {
     assert!(!role.to_string().contains("secret"), "{role}");
     assert_eq!(rig.lines("/admin/x", 1).await[0]["rule"], "/admin/**", "the access log has the rule too");
     let unbound = told("GET /ops/x", &[&bob]).await;
-    assert_eq!(unbound["help"], "no group gives any of these roles: bind one in the bindings file");
+    assert_eq!(unbound["help"], "nothing gives any of these roles: bind one in the bindings file");
 
     let nobody = told("GET /app/x", &[]).await;
     assert_eq!(nobody["detail"], "no session cookie came with the request");
