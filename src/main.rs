@@ -23,6 +23,7 @@ mod lock;
 mod log;
 mod metrics;
 mod needs_restart;
+mod notify;
 mod operator;
 mod order;
 mod order_error;

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::ground::{self, Inquirer};
 use crate::limits::Limits;
 use crate::log::{Log, error_chain};
+use crate::notify::ServiceManager;
 use crate::reload::Reload;
 use crate::running::ServiceEnd;
 use crate::settings;
@@ -112,8 +113,11 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
             return error.exit();
         }
     };
-    let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload()));
+    let manager = ServiceManager::of_process();
+    manager.tell_ready();
+    let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload(), manager.clone()));
     let end = running.wait_end(asked()).await;
+    manager.tell_stopping();
     if end == ServiceEnd::Asked {
         let seconds = running.stop_grace().as_secs();
         tracing::info!("asked to end: no new requests, those in flight may take {seconds} s");
@@ -138,11 +142,13 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
 
 /// Reloads at each SIGHUP, one after another; those that come meanwhile are one. A reload that fails by a fault of ours
 /// is not the last one.
-async fn reload_at_hangup(mut hangup: Signal, reload: Reload) {
+async fn reload_at_hangup(mut hangup: Signal, reload: Reload, manager: ServiceManager) {
     while hangup.recv().await.is_some() {
+        manager.tell_reloading();
         let reload = reload.clone();
         if let Err(error) = tokio::spawn(async move { reload.reload().await }).await {
             tracing::error!(%error, "the reload failed: send SIGHUP again");
         }
+        manager.tell_ready();
     }
 }

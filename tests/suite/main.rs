@@ -49,6 +49,7 @@ mod scim_tls;
 mod scim_tokens;
 mod scim_version_one;
 mod secrets;
+mod service_manager;
 mod several_idps;
 mod shapes;
 mod sign_in;

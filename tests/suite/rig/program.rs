@@ -339,6 +339,9 @@ pub fn open_log(folder: &Path, name: &str) -> File {
     File::options().append(true).create(true).open(folder.join(name)).unwrap()
 }
 
+/// The socket in the program's folder on which a test plays the service manager.
+pub const MANAGER: &str = "notify.sock";
+
 fn spawn(folder: &Path, files: Option<u32>, stdout: Stdio, stderr: Stdio) -> Child {
     let mut command = binary();
     if let Some(files) = files {
@@ -347,6 +350,11 @@ fn spawn(folder: &Path, files: Option<u32>, stdout: Stdio, stderr: Stdio) -> Chi
         for (name, _) in program.get_envs() {
             command.env_remove(name);
         }
+    }
+    // Who listens there plays the service manager.
+    let manager = folder.join(MANAGER);
+    if manager.exists() {
+        command.env("NOTIFY_SOCKET", manager);
     }
     command.arg("run").arg("-c").arg(folder.join("portcullis.yaml")).current_dir(folder);
     command.stdin(Stdio::null()).stdout(stdout).stderr(stderr).spawn().unwrap()
