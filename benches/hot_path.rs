@@ -100,6 +100,7 @@ fn world() -> World {
         first_byte_timeout: Duration::from_secs(300),
         host: HostSent::Public,
         header_case: HeaderCase::Lower,
+        path: portcullis_policy::UpstreamPath::default(),
     };
     let site = |app: &App| Site::new(app, "default", "default", &url, Upstream::new(&upstream));
     let pages: Pages = Arc::new(|_| panic!("a warm request shows no page of ours"));

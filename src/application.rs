@@ -22,9 +22,9 @@ pub(crate) fn read_ways(file: &File) -> Result<AppWays, AppTlsError> {
 
 fn read_way(upstream: &UpstreamBlock) -> Result<UpstreamSettings, AppTlsError> {
     let at = match &upstream.url {
-        UpstreamUrl::Http(at) => UpstreamPlace::Http(at.clone()),
+        UpstreamUrl::Http { at, .. } => UpstreamPlace::Http(at.clone()),
         UpstreamUrl::Unix(path) => UpstreamPlace::Unix(path.as_path().into()),
-        UpstreamUrl::Https(at) => {
+        UpstreamUrl::Https { at, .. } => {
             let client = upstream.certificate.clone().zip(upstream.key.clone());
             let named = upstream.server_name.as_ref().map(|ServerNameText(name)| name.clone());
             let files = AppTlsFiles {
@@ -41,5 +41,6 @@ fn read_way(upstream: &UpstreamBlock) -> Result<UpstreamSettings, AppTlsError> {
         first_byte_timeout: upstream.first_byte_timeout,
         host: upstream.host.clone(),
         header_case: upstream.header_case,
+        path: upstream.path(),
     })
 }

@@ -53,7 +53,7 @@ impl fmt::Display for WayAround {
 pub(crate) fn find_way_around(upstream: &UpstreamUrl) -> Option<WayAround> {
     let (host, port) = match upstream {
         UpstreamUrl::Unix(path) => return is_everybodys(path).then(|| WayAround::Socket(path.clone())),
-        UpstreamUrl::Http(_) | UpstreamUrl::Https(_) => upstream.tcp()?,
+        UpstreamUrl::Http { .. } | UpstreamUrl::Https { .. } => upstream.tcp()?,
     };
     let process = Process::myself().ok()?;
     let sockets = [process.tcp(), process.tcp6()].into_iter().flatten().flatten();
@@ -139,8 +139,10 @@ mod tests {
     #[test]
     fn what_listens_is_found_where_the_system_says_so() {
         let bound = |address: &str| std::net::TcpListener::bind(address).unwrap();
-        let url =
-            |port: u16| UpstreamUrl::Http(portcullis_policy::HostPort::new("localhost", Some(port)).unwrap());
+        let url = |port: u16| UpstreamUrl::Http {
+            at: portcullis_policy::HostPort::new("localhost", Some(port)).unwrap(),
+            base: String::new(),
+        };
         let closed = bound("127.0.0.1:0");
         assert_eq!(find_way_around(&url(closed.local_addr().unwrap().port())), None);
         let other = bound("127.0.0.2:0");

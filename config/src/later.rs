@@ -36,7 +36,6 @@ const KEYS: &[(&str, &str)] = &[
     ("session.bind", ""),
     ("store.lease", ""),
     ("store.postgres", "Write store: sqlite"),
-    ("upstream.strip_prefix", ""),
     // of the bindings file
     ("default_role", ""),
     ("bindings[].claim", "Bind by group"),

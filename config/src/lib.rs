@@ -77,6 +77,6 @@ pub use scim::{
 pub use secret::{MasterKey, SecretText};
 pub use session::{SameSite, SessionBlock};
 pub use units::{Percent, Size, parse_duration, parse_percent};
-pub use upstream::{HealthPath, SecretHeader, ServerNameText, UpstreamBlock, Upstreams};
+pub use upstream::{HealthPath, SecretHeader, ServerNameText, StripPrefix, UpstreamBlock, Upstreams};
 pub use urls::list_urls;
 pub use web::{Issuer, UpstreamUrl};

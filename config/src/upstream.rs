@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::PathAndQuery;
-use portcullis_policy::{HeaderCase, HostSent, is_loopback_name};
+use portcullis_policy::{HeaderCase, HostSent, UpstreamPath, is_loopback_name};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::at::{At, show_value};
@@ -18,12 +18,13 @@ use crate::read::{FromYaml, missing_value, read_text, section, words_of};
 use crate::report::Report;
 use crate::secret::SecretText;
 use crate::units::Period;
-use crate::web::UpstreamUrl;
+use crate::web::{UpstreamUrl, is_plain_path};
 
 section! {
     /// Where the application is. A plain address is short for a block with `url`.
     pub struct UpstreamBlock [short = url] {
-        /// The address of the application: http or https, a host, a port; or unix: and the path of a socket.
+        /// The address of the application: http or https, a host, a port, perhaps a path that stands before every path; or
+        /// unix: and the path of a socket.
         pub url: UpstreamUrl,
         /// The authorities that the application's certificate must be of, PEM; those of the system where left out.
         pub ca_file: Option<PathBuf>,
@@ -34,6 +35,10 @@ section! {
         pub certificate: Option<PathBuf>,
         /// The private key of `certificate`, PEM.
         pub key: Option<PathBuf>,
+        /// What is taken from the front of every path before it goes up, such as /wiki. What is not below it is answered
+        /// 404.
+        #[schemars(with = "Option<String>")]
+        pub strip_prefix: Option<StripPrefix>,
         /// A header with a secret, on every request to the application: by it the application knows that a request came
         /// through here.
         pub secret_header: Option<SecretHeader>,
@@ -121,6 +126,32 @@ section! {
         pub name: WritableName,
         /// Its value.
         pub value: SecretText,
+    }
+}
+
+/// A path that is taken from the front of others: without a slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StripPrefix(pub String);
+
+impl FromYaml for StripPrefix {
+    const WANTED: &'static str = "a path such as /wiki";
+
+    fn read(node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<Self> {
+        let text = read_text(node, at, report, Self::WANTED)?;
+        let path = text.trim_end_matches('/');
+        if !path.is_empty() && is_plain_path(path) {
+            return Some(Self(path.to_owned()));
+        }
+        let what = format!("\"{}\" is no path that one could be below", show_value(text));
+        report.add_problem(node, at, what, "Write segments of letters, digits, - _ and ., such as /wiki")
+    }
+}
+
+impl UpstreamBlock {
+    /// The path by which the application knows what is asked for.
+    pub fn path(&self) -> UpstreamPath {
+        let strip = self.strip_prefix.as_ref().map(|StripPrefix(path)| path.clone()).unwrap_or_default();
+        UpstreamPath { strip, base: self.url.base().to_owned() }
     }
 }
 

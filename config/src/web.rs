@@ -138,13 +138,24 @@ impl JsonSchema for Issuer {
     }
 }
 
-/// The address on which the application listens: `http://host:port`, `https://host:port` or `unix:/path`.
+/// The address on which the application listens: `http://host:port`, `https://host:port`, each perhaps with a path, or
+/// `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamUrl {
-    /// The host, and the port where it is not 80.
-    Http(HostPort),
-    /// The host, and the port where it is not 443.
-    Https(HostPort),
+    /// Over http.
+    Http {
+        /// The host, and the port where it is not 80.
+        at: HostPort,
+        /// The path before every path that is asked for, without a slash at its end.
+        base: String,
+    },
+    /// Over https.
+    Https {
+        /// The host, and the port where it is not 443.
+        at: HostPort,
+        /// As of http.
+        base: String,
+    },
     /// A socket in the file system.
     Unix(PathBuf),
 }
@@ -153,9 +164,17 @@ impl UpstreamUrl {
     /// The host and the port that are connected to, over TCP.
     pub fn tcp(&self) -> Option<(&HostPort, u16)> {
         match self {
-            Self::Http(at) => Some((at, at.port().unwrap_or(80))),
-            Self::Https(at) => Some((at, at.port().unwrap_or(443))),
+            Self::Http { at, .. } => Some((at, at.port().unwrap_or(80))),
+            Self::Https { at, .. } => Some((at, at.port().unwrap_or(443))),
             Self::Unix(_) => None,
+        }
+    }
+
+    /// The path before every path that is asked for; empty for none.
+    pub fn base(&self) -> &str {
+        match self {
+            Self::Http { base, .. } | Self::Https { base, .. } => base,
+            Self::Unix(_) => "",
         }
     }
 }
@@ -163,8 +182,8 @@ impl UpstreamUrl {
 impl fmt::Display for UpstreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(at) => write!(f, "http://{at}"),
-            Self::Https(at) => write!(f, "https://{at}"),
+            Self::Http { at, base } => write!(f, "http://{at}{base}"),
+            Self::Https { at, base } => write!(f, "https://{at}{base}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -186,17 +205,31 @@ impl FromYaml for UpstreamUrl {
             return report.add_problem(node, at, what, "Write http://host:port");
         }
         let url = read_url(node, at, report, Self::WANTED)?;
-        if !matches!(url.path(), "" | "/") {
+        // As it is written: the parser has resolved what it could.
+        let behind = written.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
+        let base = behind.unwrap_or_default().trim_end_matches('/').to_owned();
+        if !is_plain_path(&base) {
+            let what = format!("\"{}\" is no path that one could be below", show_value(&base));
             return report.add_problem(
                 node,
                 at,
-                "an upstream has no path: what is forwarded is the path the client sent",
-                "Write http://host:port",
+                what,
+                "Write segments of letters, digits, - _ and ., such as /app",
             );
         }
         let read = host_port(&url, node, at, report)?;
-        Some(if url.scheme() == "https" { Self::Https(read) } else { Self::Http(read) })
+        let is_https = url.scheme() == "https";
+        Some(if is_https { Self::Https { at: read, base } } else { Self::Http { at: read, base } })
     }
+}
+
+/// Tells whether a path has one reading only: `/a/b`, or empty.
+pub(crate) fn is_plain_path(path: &str) -> bool {
+    let is_segment = |segment: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+        !segment.is_empty() && !matches!(segment, "." | "..") && segment.bytes().all(fits)
+    };
+    path.is_empty() || path.strip_prefix('/').is_some_and(|rest| rest.split('/').all(is_segment))
 }
 
 fn read_socket_path(path: &str, node: &YamlNode, at: &At, report: &mut Report<'_>) -> Option<PathBuf> {
@@ -359,6 +392,7 @@ mod tests {
             ("http://[::1]:1", "http://[::1]:1", Some(1)),
             ("https://app.test", "https://app.test", Some(443)),
             ("https://app.test:8443/", "https://app.test:8443", Some(8443)),
+            ("http://app:8080/shop/v1/", "http://app:8080/shop/v1", Some(8080)),
             ("unix:/run/app.sock", "unix:/run/app.sock", None),
             ("unix:///run/app.sock", "unix:/run/app.sock", None),
         ] {
@@ -374,8 +408,10 @@ mod tests {
         let long = format!("unix:/{}", "a".repeat(LONGEST_SOCKET));
         for wrong in [
             "127.0.0.1:3000",
-            "http://a/path",
-            "https://a/path",
+            "http://a/a//b",
+            "https://a/%2e",
+            "http://a/../b",
+            "http://a/a;b",
             "http://a?x",
             "localhost:3000",
             "unix:app.sock",

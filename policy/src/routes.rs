@@ -96,6 +96,41 @@ pub struct App {
     /// By the patterns folded.
     folded: Index,
     routed: bool,
+    /// By the name of an upstream, `None` for the app's own: those that see another path than the one that was sent.
+    paths: Vec<(Option<Arc<str>>, UpstreamPath)>,
+}
+
+/// The path by which an upstream knows what is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamPath {
+    /// What is taken from the front of the path that was sent; without a slash at its end, empty for nothing.
+    pub strip: String,
+    /// What is put before the rest; without a slash at its end, empty for nothing.
+    pub base: String,
+}
+
+impl UpstreamPath {
+    /// Tells whether it is the path that was sent.
+    pub fn is_as_sent(&self) -> bool {
+        self.strip.is_empty() && self.base.is_empty()
+    }
+
+    /// Finds what stands behind the part that is taken off, byte for byte; `None` for a path that is not below it.
+    fn rest_of<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let rest = path.strip_prefix(&self.strip)?;
+        match rest {
+            "" => Some("/"),
+            rest if rest.starts_with('/') => Some(rest),
+            _ => None,
+        }
+    }
+
+    /// Makes the target that the upstream sees; `None` for a path that is not below what is taken off.
+    pub fn seen_target(&self, target: &PathAndQuery) -> Option<PathAndQuery> {
+        let rest = self.rest_of(target.path())?;
+        let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
+        format!("{}{rest}{query}", self.base).parse().ok()
+    }
 }
 
 impl App {
@@ -145,7 +180,17 @@ impl App {
             folded: Index::new(&rules, folded),
             rules: Index::new(&rules, rules.iter().map(|rule| rule.pattern.clone())),
             routed,
+            paths: Vec::new(),
         })
+    }
+
+    /// Says of an upstream, `None` for the app's own, by which path it knows what is asked for.
+    #[must_use]
+    pub fn with_path(mut self, upstream: Option<&str>, path: UpstreamPath) -> Self {
+        if !path.is_as_sent() {
+            self.paths.push((upstream.map(Arc::from), path));
+        }
+        self
     }
 
     /// Tells whether this is its host, compared folded; a port is not compared, a trailing dot is another name.
@@ -168,11 +213,9 @@ impl App {
             if readings.is_ok_and(|readings| readings.iter().any(|reading| self.is_own(reading))) {
                 return Err(DenyReason::NoRoute);
             }
-            return Ok(Route::Site {
-                app: self,
-                rule: self.rules.find_rule(b"/", method)?,
-                others: Vec::new(),
-            });
+            let (rule, mut others) = (self.rules.find_rule(b"/", method)?, Vec::new());
+            self.add_seen(path, method, rule, &mut others)?;
+            return Ok(Route::Site { app: self, rule, others });
         }
         let readings = readings.map_err(|_| DenyReason::AmbiguousPath)?;
         let (mut as_sent, mut others) = (None::<&Arc<Rule>>, Vec::<&Arc<Rule>>::new());
@@ -194,7 +237,41 @@ impl App {
             }
         }
         let rule = as_sent.ok_or(DenyReason::NoRoute)?;
+        self.add_seen(path, method, rule, &mut others)?;
         Ok(Route::Site { app: self, rule, others })
+    }
+
+    /// Adds what the path falls under as the upstream sees it, where that is another one: its readings are not those of the
+    /// path that was sent. One that climbs is nobody's, for it would leave what is taken off, or what is put before.
+    fn add_seen<'a>(
+        &'a self,
+        path: &str,
+        method: &Method,
+        rule: &'a Arc<Rule>,
+        others: &mut Vec<&'a Arc<Rule>>,
+    ) -> Result<(), DenyReason> {
+        let Some((_, seen)) = self.paths.iter().find(|(upstream, _)| *upstream == rule.upstream) else {
+            return Ok(());
+        };
+        let rest = seen.rest_of(path).ok_or(DenyReason::NoRoute)?;
+        let readings = Readings::of_path(rest).map_err(|_| DenyReason::AmbiguousPath)?;
+        for reading in readings.iter() {
+            if reading.split(|byte| *byte == b'/').any(|segment| matches!(segment, b"." | b"..")) {
+                return Err(DenyReason::NoRoute);
+            }
+            let whole = [seen.strip.as_bytes(), reading].concat();
+            let folded = folded::fold_path(&whole);
+            for found in [self.rules.find_rule(&whole, method), self.folded.find_rule(&folded, method)] {
+                let found = found?;
+                if found.upstream != rule.upstream {
+                    return Err(DenyReason::NoRoute);
+                }
+                if found.allow != rule.allow && !others.iter().any(|other| other.allow == found.allow) {
+                    others.push(found);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Tells whether a reading falls under our own prefix, as it is or folded.
@@ -444,6 +521,66 @@ mod tests {
         assert_eq!(clash("/a", "/a"), Some(Clash::Same));
         assert_eq!(clash("/a", "/A"), Some(Clash::Folded));
         assert_eq!(clash("/a", "/b"), None);
+    }
+
+    #[test]
+    fn what_an_upstream_sees_is_decided_too() {
+        let to =
+            |path: &str, allow: Allow| Rule { upstream: Some("reports".into()), ..rule(path, &[], allow) };
+        let rules = vec![
+            to("/reports/admin/**", admins()),
+            to("/reports/**", Allow::SignedIn),
+            to("/legacy/**", Allow::SignedIn),
+            rule("/**", &[], Allow::SignedIn),
+        ];
+        let app = App::new(AppId::ONLY, OrgId::ONLY, "wiki.example.com", "", "/.portcullis", rules).unwrap();
+        let strip = UpstreamPath { strip: "/reports".into(), base: "/app".into() };
+        let app = app.with_path(Some("reports"), strip.clone());
+        let identity = IdentityHeaders::x_forwarded(crate::UserFrom::UserName);
+        let policy = Policy::new(RulesVersion(1), vec![app], Bindings::default(), identity);
+        let asks = |path: &str| {
+            let target = PathAndQuery::try_from(path).unwrap();
+            let key = RouteKey { host: "wiki.example.com", target: &target, method: &Method::GET };
+            Ok::<_, DenyReason>(
+                policy.find_route(&key)?.rules().map(|rule| rule.allow.clone()).collect::<Vec<_>>(),
+            )
+        };
+        assert_eq!(asks("/reports"), Ok(vec![Allow::SignedIn]));
+        assert_eq!(asks("/reports/a"), Ok(vec![Allow::SignedIn]));
+        assert_eq!(asks("/reports/admin/x"), Ok(vec![admins()]));
+        // Read by the application, these are the guarded page; read as sent they are not.
+        for path in
+            ["/reports//evil/admin/x", "/reports/%61dmin/x", "/reports/admin;a/x", "/reports//admin/x"]
+        {
+            assert!(asks(path).unwrap().contains(&admins()), "{path}");
+        }
+        for path in [
+            "/reports/../admin/x",
+            "/reports/a/../../admin/x",
+            "/reports/a/../../reports/admin/x",
+            "/reports/%2e%2e/manager",
+            "/reports/..;/manager",
+            "/reports/./a",
+            // Not below what is taken off, as it was sent: nobody knows what the application would be told.
+            "/legacy/a",
+            "/reports%2fa",
+            "/%72eports/a",
+            "/reports;x/a",
+            "/reports\\a",
+        ] {
+            assert!(asks(path).is_err(), "{path}");
+        }
+        assert_eq!(asks("/other/../a"), Ok(vec![Allow::SignedIn]), "the app's own sees what was sent");
+        for (path, seen) in [
+            ("/reports", Some("/app/")),
+            ("/reports/", Some("/app/")),
+            ("/reports/a%2Fb?q=/reports", Some("/app/a%2Fb?q=/reports")),
+            ("/reports?a", Some("/app/?a")),
+            ("/reportsx", None),
+        ] {
+            let target = strip.seen_target(&PathAndQuery::try_from(path).unwrap());
+            assert_eq!(target.as_ref().map(PathAndQuery::as_str), seen, "{path}");
+        }
     }
 
     #[test]

@@ -88,6 +88,7 @@ proptest! {
     #[test]
     fn a_path_is_decided_no_more_openly_than_any_of_its_readings(
         rules in rules(), steps in "[debcmraq]{0,6}", path in path(),
+        strip in prop::sample::select(vec!["", "/a", "/admin"]),
     ) {
         let mut kept = Vec::new();
         for rule in rules.iter().rev().filter_map(|line| fuzzed::rule(line)) {
@@ -97,6 +98,7 @@ proptest! {
             }
         }
         fuzzed::decided(&kept, &steps, &path);
+        fuzzed::decided_as_seen(&kept, &steps, strip, &format!("{strip}{path}"));
     }
 }
 
@@ -106,5 +108,8 @@ fn honest_paths_are_let_in() {
     let rules: Vec<_> = ["/admin/**=r", "/**=p"].into_iter().filter_map(fuzzed::rule).collect();
     for path in ["/", "/a", "/a%2Fb;c=d", "/a//b/../c", "/%61%20%C3%A4", "/admin/x", "/admin%2F..%2Fx"] {
         assert!(fuzzed::decided(&rules, "drd", path), "{path}");
+    }
+    for path in ["/a", "/a/", "/a/b%20c", "/a/%2Fb;c=d", "/a/admin/x"] {
+        assert!(fuzzed::decided_as_seen(&rules, "drd", "/a", path), "{path}");
     }
 }

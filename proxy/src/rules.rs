@@ -16,6 +16,7 @@ use crate::told::Told;
 use crate::upstream::Upstream;
 
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 /// One configuration, compiled.
@@ -114,6 +115,9 @@ impl AppRules {
             let mut told = Told::new();
             told.add_field(&X_FORWARDED_PROTO, &site.scheme);
             told.add_field(&X_FORWARDED_HOST, &site.authority);
+            if let Some(prefix) = upstream.stripped_prefix() {
+                told.add_field(&X_FORWARDED_PREFIX, &prefix);
+            }
             if let Some((name, value)) = secret {
                 told.add_field(name, value);
             }

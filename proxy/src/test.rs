@@ -50,6 +50,7 @@ pub(crate) fn rules(policy: Arc<Policy>) -> Rules {
         first_byte_timeout: std::time::Duration::from_secs(1),
         host: HostSent::Public,
         header_case: HeaderCase::Lower,
+        path: portcullis_policy::UpstreamPath::default(),
     };
     let public = PublicUrl::new(true, HostPort::new("wiki.test", None).unwrap(), "").unwrap();
     let site = |app: &App| Site::new(app, "wiki", "default", &public, Upstream::new(&upstream));

@@ -263,6 +263,7 @@ mod tests {
                 first_byte_timeout: Duration::from_secs(5),
                 host: HostSent::Public,
                 header_case: HeaderCase::Lower,
+                path: portcullis_policy::UpstreamPath::default(),
             }),
             public: HeaderValue::from_static("wiki.example.com"),
             path: PathAndQuery::from_static("/healthz"),

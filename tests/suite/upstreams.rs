@@ -380,3 +380,68 @@ async fn a_rule_leads_to_its_own_application_and_to_no_other_however_a_path_is_r
     assert!(!stage.program.hang_up().await);
     stage.program.logged(&["routes[3].upstream", "there is no upstream", "Did you mean ghost?"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prefix_is_taken_off_and_another_put_before_and_no_guarded_page_is_reached_by_it() {
+    let (app, shop) = (Application::start().await, Application::start().await);
+    let more = format!(
+        "upstreams:\n  shop:\n    url: http://{}/tenant/a\n    strip_prefix: /shop/\nroutes:\n  - path: /shop/admin/**\n    \
+         allow: [admin]\n    upstream: shop\n  - path: /shop/**\n    allow: signed-in\n    upstream: shop\n  - path: /**\n    \
+         allow: signed-in\n",
+        shop.address
+    );
+    let change = |settings: &mut Settings| {
+        settings.bindings =
+            Some("version: 1\nroles: [admin]\nbindings:\n  - group: Owners\n    role: admin\n".to_owned());
+        settings.more = more;
+    };
+    let mut stage = Stage::seeded_before(app, change, &[ALICE]).await;
+    let alice = stage.visitor(ALICE);
+    for (path, seen) in [
+        ("/shop", "/tenant/a/"),
+        ("/shop/", "/tenant/a/"),
+        ("/shop/x%2Fy?q=/shop", "/tenant/a/x%2Fy?q=/shop"),
+        ("/shop?a=1", "/tenant/a/?a=1"),
+    ] {
+        let mut request = alice.request(Method::GET, path).body(whole("")).unwrap();
+        request.headers_mut().insert("x-forwarded-prefix", "/forged".parse().unwrap());
+        let answer = Connection::open(alice.address).await.unwrap().send(request).await.unwrap();
+        assert_eq!(answer.status, 200, "{path}");
+        let last = shop.seen().pop().unwrap();
+        assert_eq!(last.target, seen, "{path}");
+        let told: Vec<_> = last.headers.get_all("x-forwarded-prefix").iter().collect();
+        assert_eq!(told, ["/shop"], "{path}");
+    }
+    let before = shop.count();
+    for path in
+        ["/shop/admin/a", "/shop//admin/a", "/shop/%61dmin/a", "/shop//evil/admin/a", "/shop/admin;x/a"]
+    {
+        assert_eq!(alice.status(path).await, 403, "{path}");
+    }
+    for path in
+        ["/shop/../../b/secret", "/shop/..%2f..%2fb", "/shop/./a", "/%73hop/a", "/shop%2fa", "/shop;x/a"]
+    {
+        assert_eq!(alice.status(path).await, 404, "{path}");
+    }
+    assert_eq!(shop.count(), before);
+    // The app's own sees what was sent, and nothing is said of a prefix.
+    assert_eq!(alice.status("/plain/../a").await, 200);
+    assert_eq!(stage.app.seen().pop().unwrap().header("x-forwarded-prefix"), None);
+    let line = stage.program.logged(&["\"path\":\"/shop/x%2Fy\""]).await;
+    assert!(!line.contains("tenant"), "the log has what was asked for: {line}");
+
+    // The app's own too, from a reload on, and it is decided like that.
+    let own = format!("\n  url: http://{}\n  strip_prefix: /wiki\n", stage.app.address);
+    stage.program.settings.upstream = own;
+    stage.program.settings.more = String::new();
+    stage.program.write();
+    assert!(stage.program.hang_up().await);
+    stage.program.logged(&["upstream.strip_prefix", "whatever is not below /wiki is answered 404"]).await;
+    assert_eq!(alice.status("/wiki/page").await, 200);
+    assert_eq!(stage.app.seen().pop().unwrap().target, "/page");
+    for path in ["/page", "/wikipage", "/wiki/../page"] {
+        assert_eq!(alice.status(path).await, 404, "{path}");
+    }
+    let mut socket = alice.socket("/wiki/ws").await.unwrap();
+    socket.echo("hello").await.unwrap();
+}

@@ -309,5 +309,8 @@ pub(super) fn stripped_names(identity: &IdentityHeaders, document: &RootBlock) -
     let upstreams = all_upstreams(document).into_iter();
     let secrets = upstreams.filter_map(|(_, upstream)| upstream.secret_header.as_ref());
     let secrets = secrets.map(|secret| secret.name.0.as_str().to_owned());
-    own.filter(|name| !is_known(name)).chain(named).chain(secrets).collect()
+    // Said to whoever has a part of the path taken off; by nobody else then.
+    let strips = all_upstreams(document).iter().any(|(_, upstream)| upstream.strip_prefix.is_some());
+    let prefix = strips.then(|| "x-forwarded-prefix".to_owned());
+    own.filter(|name| !is_known(name)).chain(named).chain(secrets).chain(prefix).collect()
 }

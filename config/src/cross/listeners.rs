@@ -121,7 +121,7 @@ fn check_tls(findings: &mut Findings<'_, '_>, path: &str, upstream: &UpstreamBlo
         ("certificate", upstream.certificate.is_some()),
         ("key", upstream.key.is_some()),
     ];
-    let is_https = matches!(upstream.url, UpstreamUrl::Https(_));
+    let is_https = matches!(upstream.url, UpstreamUrl::Https { .. });
     for (key, _) in keys.into_iter().filter(|(_, is_said)| *is_said && !is_https) {
         let what = "the application is not spoken to over TLS, so this has no meaning";
         findings.add_problem(&format!("{path}.{key}"), what, "Leave it out, or write the url as https://");

@@ -1,13 +1,15 @@
 //! `routes`: the rules of the app, each for itself and against each other.
 
-use portcullis_policy::{Allow, App, AppId, Bindings, Clash, OrgId, Rule, RuleError};
+use portcullis_policy::{Allow, App, AppId, Bindings, Clash, OrgId, Rule, RuleError, UpstreamPath};
 
 use super::findings::Findings;
+use super::listeners::all_upstreams;
 use crate::at::{At, show_value};
 use crate::document::RootBlock;
 use crate::nearest;
 use crate::read::Given;
 use crate::routes::RouteBlock;
+use crate::upstream::UpstreamBlock;
 
 /// More rules than anybody reads; each is compared with each.
 const MOST_ROUTES: usize = 500;
@@ -50,7 +52,15 @@ pub(super) fn join_app(
             format!("Write a last rule for {whole_site}, for the rest of the site"),
         );
     }
-    let app = |rules| App::new(AppId::ONLY, OrgId::ONLY, host, base, prefix, rules);
+    check_stripped(findings, document, &rules, base);
+    let app = |rules| {
+        let app = App::new(AppId::ONLY, OrgId::ONLY, host, base, prefix, rules)?;
+        let main = document.upstream.0.as_ref().map(UpstreamBlock::path).unwrap_or_default();
+        let others = document.upstreams.0.iter();
+        Ok(others.fold(app.with_path(None, main), |app, (name, upstream)| {
+            app.with_path(Some(name), upstream.path())
+        }))
+    };
     let whole = app(rules.iter().map(|(_, rule)| rule.clone()).collect()).ok();
     if whole.is_some() {
         return whole;
@@ -58,7 +68,7 @@ pub(super) fn join_app(
     // Policy names the first pair that clashes; here each rule is told of the first one before it.
     for (nth, (later, rule)) in rules.iter().enumerate() {
         let clash = rules[..nth].iter().find_map(|(earlier, other)| {
-            let RuleError(_, _, how) = app(vec![other.clone(), rule.clone()]).err()?;
+            let RuleError(_, _, how): RuleError = app(vec![other.clone(), rule.clone()]).err()?;
             Some((earlier, other, how))
         });
         let Some((earlier, other, how)) = clash else { continue };
@@ -112,6 +122,38 @@ fn check_upstream(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBloc
             false => nearest::suggest_word(name, known),
         };
         findings.add_problem(&format!("routes[{nth}].upstream"), what, remedy);
+    }
+}
+
+/// Refuses a rule of which no path goes up, and warns of one of which some do not: they are not below what is taken off.
+fn check_stripped(
+    findings: &mut Findings<'_, '_>,
+    document: &RootBlock,
+    rules: &[(usize, Rule)],
+    base: &str,
+) {
+    for (path, upstream) in all_upstreams(document) {
+        let UpstreamPath { strip, .. } = upstream.path();
+        if strip.is_empty() {
+            continue;
+        }
+        let name = path.strip_prefix("upstreams.");
+        let place = format!("{path}.strip_prefix");
+        for (nth, rule) in rules.iter().filter(|(_, rule)| rule.upstream.as_deref() == name) {
+            let text = rule.pattern.as_written();
+            if !reaches_below(text, &strip) {
+                let what = format!("\"{}\" is outside {strip}, which {place} takes off", show_value(text));
+                findings.add_problem(
+                    &format!("routes[{nth}].path"),
+                    what,
+                    format!("Write {strip}{}", show_value(text)),
+                );
+            }
+        }
+        if name.is_none() && rules.is_empty() && !is_below(base, &strip) {
+            let what = format!("whatever is not below {strip} is answered 404");
+            findings.add_warning(&place, what, format!("Write it in public_url too: …{strip}"));
+        }
     }
 }
 

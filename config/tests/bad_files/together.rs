@@ -292,6 +292,18 @@ fn upstreams_that_nobody_could_reach_or_mean() {
                  application listens, or move the listener.",
             ),
             (
+                "upstreams:\n  a: { url: http://app, strip_prefix: '/a/../b' }\n  b: { url: 'http://app/a%2fb' }\n",
+                "11: upstreams.a.strip_prefix: \"/a/../b\" is no path that one could be below. Write segments of letters, \
+                 digits, - _ and ., such as /wiki.\n\
+                 12: upstreams.b.url: \"/a%2fb\" is no path that one could be below. Write segments of letters, digits, - _ \
+                 and ., such as /app.",
+            ),
+            (
+                "upstreams:\n  a: { url: http://app, strip_prefix: /a }\nroutes:\n  - path: /b/**\n    allow: signed-in\n    \
+                 upstream: a\n  - path: /**\n    allow: signed-in\n",
+                "13: routes[0].path: \"/b/**\" is outside /a, which upstreams.a.strip_prefix takes off. Write /a/b/**.",
+            ),
+            (
                 &format!("{routes}    upstream: reports\n"),
                 "13: routes[0].upstream: there is no upstream \"reports\". Write it below upstreams: reports: \
                  http://127.0.0.1:3001.",

@@ -275,6 +275,10 @@ impl Forward {
         {
             head.uri = target.into();
         }
+        let asked = head.uri.path_and_query();
+        if let Some(seen) = asked.and_then(|asked| exchange.open.upstream().seen_target(asked)) {
+            head.uri = seen.into();
+        }
         head.version = Version::HTTP_11;
         head.extensions.clear(); // the library's own, of the client's connection
         (trailers, told)

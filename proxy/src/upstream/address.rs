@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use http::HeaderValue;
-use portcullis_policy::{HeaderCase, HostPort, HostSent};
+use http::uri::PathAndQuery;
+use portcullis_policy::{HeaderCase, HostPort, HostSent, UpstreamPath};
 
 use super::app_tls::AppTls;
 
@@ -55,6 +56,8 @@ pub struct UpstreamSettings {
     pub host: HostSent,
     /// In which case names of fields are written.
     pub header_case: HeaderCase,
+    /// The path by which it knows what is asked for.
+    pub path: UpstreamPath,
 }
 
 /// An application's address.
@@ -65,6 +68,8 @@ pub struct Upstream {
     pub(crate) connect_timeout: Duration,
     pub(crate) first_byte_timeout: Duration,
     pub(crate) header_case: HeaderCase,
+    /// `None` where it is the path that was sent.
+    path: Option<UpstreamPath>,
     host: Option<HeaderValue>,
 }
 
@@ -117,6 +122,7 @@ impl Upstream {
             connect_timeout: settings.connect_timeout,
             first_byte_timeout: settings.first_byte_timeout,
             header_case: settings.header_case,
+            path: Some(settings.path.clone()).filter(|path| !path.is_as_sent()),
             host,
         }
     }
@@ -124,6 +130,18 @@ impl Upstream {
     /// Its address as configured, for log lines; never on a page.
     pub fn at(&self) -> &UpstreamPlace {
         &self.at
+    }
+
+    /// The target as it is told there; `None` where it is the one that was sent. What cannot be told was refused when it was
+    /// decided (`Policy::find_route`).
+    pub(crate) fn seen_target(&self, target: &PathAndQuery) -> Option<PathAndQuery> {
+        self.path.as_ref()?.seen_target(target)
+    }
+
+    /// What is taken from the front of paths.
+    pub(crate) fn stripped_prefix(&self) -> Option<HeaderValue> {
+        let path = self.path.as_ref().filter(|path| !path.strip.is_empty())?;
+        HeaderValue::from_str(&path.strip).ok()
     }
 
     /// The TLS that it is spoken to by.
@@ -242,6 +260,7 @@ mod tests {
             first_byte_timeout: Duration::from_secs(1),
             host: HostSent::Upstream,
             header_case: HeaderCase::Lower,
+            path: UpstreamPath::default(),
         })
     }
 

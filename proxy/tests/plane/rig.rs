@@ -401,6 +401,7 @@ fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr, pages: Pages) -
         first_byte_timeout: wish.first_byte,
         host: wish.host.clone(),
         header_case: wish.header_case,
+        path: portcullis_policy::UpstreamPath::default(),
     };
     let site =
         |app: &App| Site::new(app, "wiki", "default", &public_url(wish.public), Upstream::new(&upstream));

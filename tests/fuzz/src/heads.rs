@@ -202,6 +202,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         first_byte_timeout: Duration::from_secs(1),
         host: HostSent::Public,
         header_case: HeaderCase::Lower,
+        path: portcullis_policy::UpstreamPath::default(),
     };
     let public = HostPort::new("wiki.test", None).and_then(|at| PublicUrl::new(true, at, ""));
     let public = public.expect("an address");

@@ -9,7 +9,8 @@ use http::Method;
 use http::uri::PathAndQuery;
 use portcullis_policy::{
     AccountId, Allow, App, AppId, Attributes, Bindings, Decision, Facts, GroupBinding, IdentityHeaders,
-    OnChange, OrgId, Pattern, Policy, Principal, RouteKey, Rule, RulesVersion, Seq, UserFrom,
+    OnChange, OrgId, Pattern, Policy, Principal, Route, RouteKey, Rule, RulesVersion, Seq, UpstreamPath,
+    UserFrom,
 };
 
 /// An input is lines: the steps of an application, rules, an empty line, and the path as it came.
@@ -21,7 +22,47 @@ pub fn input(data: &[u8]) {
     let Some((head, path)) = text.split_once("\n\n") else { return };
     let mut lines = head.lines();
     let steps = lines.next().unwrap_or_default();
-    decided(&lines.filter_map(rule).collect::<Vec<_>>(), steps, path);
+    let rules = lines.filter_map(rule).collect::<Vec<_>>();
+    decided(&rules, steps, path);
+    decided_as_seen(&rules, steps, "/a", path);
+}
+
+/// Asks for one path of an application that is told it without `strip`, and below a folder of its own; true where it went up.
+pub fn decided_as_seen(rules: &[Rule], steps: &str, strip: &str, path: &str) -> bool {
+    let Ok(target) = PathAndQuery::try_from(path) else { return false };
+    let seen = UpstreamPath { strip: strip.to_owned(), base: "/own".to_owned() };
+    let app = App::new(AppId::ONLY, OrgId::ONLY, "h", "", "/.portcullis", rules.to_vec());
+    let Ok(app) = app.map(|app| app.with_path(None, seen.clone())) else { return false };
+    let headers = IdentityHeaders::x_forwarded(UserFrom::UserName);
+    let policy = Policy::new(RulesVersion(1), vec![app], Bindings::default(), headers);
+    let key = RouteKey { host: "h", target: &target, method: &Method::GET };
+    let Ok(route @ Route::Site { .. }) = policy.find_route(&key) else { return false };
+    // Whether it goes up for everybody, for who is signed in, or for nobody who has no role.
+    let people = [None, person(&policy, &[])];
+    let goes = |who: &Option<Principal>| {
+        matches!(policy.decide(&route, who.as_ref(), &Method::GET, &target), Decision::Allow(_))
+    };
+    let level = people.iter().position(goes).unwrap_or(people.len());
+    let told = seen.seen_target(&target).expect("what was decided can be told");
+    let rest = told.path().strip_prefix("/own").expect("it is below its folder");
+    for application in APPLICATIONS.iter().chain([&steps]) {
+        if let Some(reached) = reads(application, told.path()) {
+            let place = String::from_utf8_lossy(&reached);
+            assert!(
+                place == "/own" || place.starts_with("/own/"),
+                "{path} leaves for {place} by {application:?}"
+            );
+        }
+        let Some(reached) = reads(application, rest).filter(|_| !rules.is_empty()) else { continue };
+        let whole = [strip.as_bytes(), &reached].concat();
+        let needs = [asks(rules, &whole), asks_folded(rules, &whole)];
+        let place = String::from_utf8_lossy(&whole);
+        assert!(
+            needs.iter().all(|needs| needs.is_some_and(|needs| level >= needs)),
+            "{path} reaches {place} by {application:?}, which asks for {needs:?}, with {level}"
+        );
+    }
+    true
 }
 
 /// Asks for one path under these rules; true where some of the three who ask got in.
