@@ -67,7 +67,10 @@ fn judge_keys(since: &[Timestamp], now: Timestamp) -> Option<Judged> {
 /// Reasons why the keys are not as they should be.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AssertionKeysError {
-    #[error("the keys of the signed header could not be read or written")]
+    #[error(
+        "the keys of the signed header (headers.assertion) could not be read or written. Where one of them is damaged, all are \
+         replaced by: portcullis keys rotate --now"
+    )]
     Store(#[from] StoreError),
     #[error(transparent)]
     NotGone(#[from] crate::revocation::NotGone),
@@ -113,6 +116,10 @@ impl AssertionKeys {
         let _turn = self.turn.lock().await;
         let rows = store.read_assertion_keys(&self.keys).await?;
         let judged = judge_keys(&ages(&rows), now);
+        let spent = judged.as_ref().map_or(0, |judged| judged.spent);
+        let names = rows.iter().take(spent).map(|row| row.key.kid().to_owned()).collect::<Vec<_>>();
+        // First: whatever cannot be written, what is there is good.
+        self.take_up(rows, now);
         if judged.as_ref().is_none_or(|judged| judged.wants_another) {
             self.add_key(store, revocation, FormerKeys::Stay, "tick", now).await?;
             if judged.is_some() {
@@ -120,26 +127,27 @@ impl AssertionKeys {
                     "the next key for the signed header was made: applications find it in jwks.json, and in an hour it signs"
                 );
             }
-            return self.take_up(store.read_assertion_keys(&self.keys).await?, now);
+            self.take_up(store.read_assertion_keys(&self.keys).await?, now);
         }
-        let spent = judged.map_or(0, |judged| judged.spent);
-        let names = rows.iter().take(spent).map(|row| row.key.kid().to_owned()).collect::<Vec<_>>();
-        self.take_up(rows, now)?;
         if !names.is_empty() {
             store.drop_assertion_keys(names).await?;
         }
         Ok(())
     }
 
+    /// Tells whether there is a key that signs.
+    pub(crate) fn can_sign(&self) -> bool {
+        !self.shown.load().is_empty()
+    }
+
     /// Signs and shows what the rows say.
-    fn take_up(&self, rows: Vec<AssertionKeyRow>, now: Timestamp) -> Result<(), AssertionKeysError> {
-        let Some(Judged { signs, spent, .. }) = judge_keys(&ages(&rows), now) else { return Ok(()) };
+    fn take_up(&self, rows: Vec<AssertionKeyRow>, now: Timestamp) {
+        let Some(Judged { signs, spent, .. }) = judge_keys(&ages(&rows), now) else { return };
         let shown: Vec<&str> = rows.iter().skip(spent).map(|row| row.key.jwk()).collect();
         self.shown.store(Arc::new(format!(r#"{{"keys":[{}]}}"#, shown.join(","))));
         if let Some(row) = rows.into_iter().nth(signs) {
             self.signer.replace_key(Arc::new(row.key));
         }
-        Ok(())
     }
 
     async fn add_key(

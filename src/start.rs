@@ -31,7 +31,7 @@ use crate::listeners::{self, ListenError, Port, admin, health, redirect, scim};
 use crate::live::{Current, Live};
 use crate::load;
 use crate::lock::{Lock, LockError};
-use crate::log::Log;
+use crate::log::{Log, error_chain};
 use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::own::{self, Own};
@@ -150,8 +150,15 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     // Before anything listens: nobody is served by what is not configured any more.
     standing::end_unconfigured(file, &opened.core, "start").await?;
     let Core { store, revocation, assertion_keys, .. } = &*opened.core;
-    assertion_keys.settle(store, revocation, Timestamp::now()).await?;
+    let settled = assertion_keys.settle(store, revocation, Timestamp::now()).await;
     let site = opened.live.in_force().site.clone();
+    if let Err(error) = settled {
+        // Who is to be told by a signature is told nothing without a key; all else does not hang on it.
+        if site.signs && !assertion_keys.can_sign() {
+            return Err(error.into());
+        }
+        tracing::error!(error = %error_chain(&error), "the keys of the signed header stay as they are: it is tried again in a minute");
+    }
     saml::settle_keys(site.idps.iter().map(|entry| &*entry.idp));
     for entry in &site.idps {
         saml::note_changes(&opened.core, &entry.idp).await;

@@ -3,7 +3,7 @@
 //! Told, never acted on: a firewall may close what the system shows as open. Only what is on this machine is looked at.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,55 +55,61 @@ pub(crate) fn find_way_around(upstream: &UpstreamUrl) -> Option<WayAround> {
         UpstreamUrl::Unix(path) => return is_everybodys(path).then(|| WayAround::Socket(path.clone())),
         UpstreamUrl::Http { .. } | UpstreamUrl::Https { .. } => upstream.tcp()?,
     };
+    let asked = match host.ip() {
+        Some(ip) => vec![ip],
+        None if host.is_loopback() => vec![Ipv4Addr::LOCALHOST.into()],
+        None => (host.host(), port).to_socket_addrs().ok()?.map(|found| found.ip()).collect(),
+    };
+    let here: Vec<IpAddr> = asked.into_iter().filter(|ip| is_of_this_machine(*ip)).collect();
+    if here.is_empty() {
+        return None;
+    }
     let process = Process::myself().ok()?;
     let sockets = [process.tcp(), process.tcp6()].into_iter().flatten().flatten();
     let listening = sockets.filter(|socket| socket.state == TcpState::Listen);
-    open_port(
-        listening.map(|TcpNetEntry { local_address, .. }| local_address),
-        host.ip(),
-        host.is_loopback(),
-        port,
-    )
+    open_port(listening.map(|TcpNetEntry { local_address, .. }| local_address), &here, port)
 }
 
-/// Of what listens on this machine, what is the application's and open to others.
-fn open_port(
-    listening: impl Iterator<Item = SocketAddr>,
-    ip: Option<IpAddr>,
-    is_loopback: bool,
-    port: u16,
-) -> Option<WayAround> {
-    let is_here = |open: &SocketAddr| is_loopback || ip == Some(open.ip().to_canonical());
-    let is_open = |open: &SocketAddr| !open.ip().to_canonical().is_loopback();
-    listening
-        .filter(|open| open.port() == port)
-        .find(|open| is_open(open) && is_here(open))
-        .map(WayAround::Port)
+/// Of what listens on this machine, what takes our connections to the application, and others' too. Who listens on one other
+/// address is somebody else as far as can be seen here.
+fn open_port(listening: impl Iterator<Item = SocketAddr>, here: &[IpAddr], port: u16) -> Option<WayAround> {
+    let is_open = |open: &SocketAddr| {
+        let ip = open.ip().to_canonical();
+        ip.is_unspecified() || (!ip.is_loopback() && here.iter().any(|here| here.to_canonical() == ip))
+    };
+    listening.filter(|open| open.port() == port).find(is_open).map(WayAround::Port)
 }
 
-/// Tells whether anybody may connect: it takes the right to write to the socket (unix(7)), and to pass its folder.
+/// Tells whether an address is one of this machine's: nobody listens on another.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
+}
+
+/// Tells whether anybody may connect: it takes the right to write to the socket (unix(7)), and to pass every folder above it.
 fn is_everybodys(path: &Path) -> bool {
-    let mode = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.permissions().mode());
-    let folder = path.parent().map(mode);
-    matches!((mode(path), folder), (Ok(socket), Some(Ok(folder))) if socket & 0o002 != 0 && folder & 0o001 != 0)
+    let Ok(whole) = path.canonicalize() else { return false };
+    let mode = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.permissions().mode());
+    mode(&whole) & 0o002 != 0 && whole.ancestors().skip(1).all(|folder| mode(folder) & 0o001 != 0)
 }
 
 /// Looks now and then, and tells where that has changed.
 pub(crate) async fn watch_way_around(core: Arc<Core>, live: Arc<Current>, mut stop: watch::Receiver<bool>) {
-    let mut known = None;
+    let mut known: Vec<WayAround> = Vec::new();
     loop {
         let upstreams = live.in_force().upstreams.clone();
-        // The table of a busy machine's sockets is long.
-        let looking = tokio::task::spawn_blocking(move || upstreams.iter().find_map(find_way_around));
+        // The table of a busy machine's sockets is long, and a name may have to be looked up.
+        let looking = tokio::task::spawn_blocking(move || {
+            upstreams.iter().filter_map(find_way_around).collect::<Vec<_>>()
+        });
         let found = looking.await.unwrap_or_default();
-        core.metrics.note_way_around(found.is_some());
-        if found != known {
-            match &found {
-                Some(way) => tracing::warn!("there is a way around Portcullis: {way}"),
-                None => tracing::info!("the way around Portcullis that was open is closed"),
-            }
-            known = found;
+        core.metrics.note_way_around(!found.is_empty());
+        for way in found.iter().filter(|way| !known.contains(way)) {
+            tracing::warn!("there is a way around Portcullis: {way}");
         }
+        if found.is_empty() && !known.is_empty() {
+            tracing::info!("no way around Portcullis is open any more");
+        }
+        known = found;
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(LOOK) => {}
@@ -117,11 +123,9 @@ mod tests {
 
     #[test]
     fn a_port_is_open_where_others_reach_it() {
-        let found = |ip: &str, listening: &[&str]| {
-            let ip: Option<IpAddr> = ip.parse().ok();
-            let is_loopback = ip.is_none_or(|ip| ip.is_loopback());
+        let found = |here: &str, listening: &[&str]| {
             let listening = listening.iter().map(|address| address.parse().unwrap());
-            open_port(listening, ip, is_loopback, 3000).map(|way| match way {
+            open_port(listening, &[here.parse().unwrap()], 3000).map(|way| match way {
                 WayAround::Port(open) => open.to_string(),
                 WayAround::Socket(_) => unreachable!(),
             })
@@ -130,10 +134,16 @@ mod tests {
         assert_eq!(found("127.0.0.1", &["[::ffff:127.0.0.1]:3000", "[::1]:3000"]), None);
         assert_eq!(found("127.0.0.1", &["0.0.0.0:3000"]).as_deref(), Some("0.0.0.0:3000"));
         assert_eq!(found("::1", &["127.0.0.1:3000", "[::]:3000"]).as_deref(), Some("[::]:3000"));
-        assert_eq!(found("127.0.0.1", &["10.0.0.7:3000"]).as_deref(), Some("10.0.0.7:3000"));
-        // Of another machine's address nothing is known here; of our own it is.
-        assert_eq!(found("10.0.0.8", &["0.0.0.0:3000"]), None);
+        // Somebody else's, or our own.
+        assert_eq!(found("127.0.0.1", &["127.0.0.1:3000", "10.0.0.7:3000"]), None);
         assert_eq!(found("10.0.0.7", &["10.0.0.7:3000"]).as_deref(), Some("10.0.0.7:3000"));
+        assert_eq!(found("10.0.0.7", &["0.0.0.0:3000"]).as_deref(), Some("0.0.0.0:3000"));
+    }
+
+    #[test]
+    fn another_machines_application_is_not_looked_at() {
+        assert!(is_of_this_machine("127.0.0.1".parse().unwrap()));
+        assert!(!is_of_this_machine("192.0.2.1".parse().unwrap()));
     }
 
     #[test]
@@ -155,19 +165,30 @@ mod tests {
 
     #[test]
     fn a_socket_is_everybodys_where_it_and_its_folder_are() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("app.sock");
+        let around = tempfile::tempdir().unwrap();
+        let folder = around.path().join("run");
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("app.sock");
         let _listening = std::os::unix::net::UnixListener::bind(&path).unwrap();
         let set = |path: &Path, mode| {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap()
         };
-        for (socket, around, open) in
-            [(0o777, 0o755, true), (0o770, 0o755, false), (0o777, 0o750, false), (0o775, 0o755, false)]
-        {
+        let link = around.path().join("link.sock");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        for (socket, own, above, open) in [
+            (0o777, 0o755, 0o755, true),
+            (0o770, 0o755, 0o755, false),
+            (0o775, 0o755, 0o755, false),
+            (0o777, 0o750, 0o755, false),
+            (0o777, 0o755, 0o700, false),
+        ] {
             set(&path, socket);
-            set(folder.path(), around);
-            let found = find_way_around(&UpstreamUrl::Unix(path.clone()));
-            assert_eq!(found.is_some(), open, "{socket:o} in {around:o}");
+            set(&folder, own);
+            set(around.path(), above);
+            for path in [&path, &link] {
+                let found = find_way_around(&UpstreamUrl::Unix(path.clone()));
+                assert_eq!(found.is_some(), open, "{socket:o} in {own:o} in {above:o}");
+            }
         }
         assert_eq!(find_way_around(&UpstreamUrl::Unix("/no/such.sock".into())), None);
     }

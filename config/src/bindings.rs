@@ -115,7 +115,7 @@ fn judge_bindings(
         let role = binding.role.clone();
         match (&binding.group, &binding.attribute, &binding.equals) {
             (Some(group), None, None) => bound.groups.push(GroupBinding { group: group.clone(), role }),
-            (None, Some(asked), Some(value)) => match known.map(|known| known.find_attribute(asked)) {
+            (None, Some(asked), Some(value)) => match known.map(|known| known.find_bindable(asked)) {
                 Some(Ok(found)) => bound.attributes.push(AttributeBinding {
                     attribute: found.whole.clone(),
                     written: asked.clone(),

@@ -167,9 +167,10 @@ fn find_home(text: &str, named: Option<&Path>, report: &mut Report<'_>) -> Optio
     });
     let bindings = written.and_then(|path| {
         let text = bytes_of(&report.resolve_path(&path)).ok()?;
-        let has_directory = word != Some(ProvisioningWord::None);
-        let known = KnownAttributes::new(has_directory, extensions.as_ref());
-        bindings::parse_bindings(&text, &path, has_directory.then_some(&known), report)
+        let word = word.unwrap_or(ProvisioningWord::Scim);
+        let known = KnownAttributes::new(word, extensions.as_ref());
+        let known = Some(&known).filter(|known| known.has_directory);
+        bindings::parse_bindings(&text, &path, known, report)
     });
     report.problems.truncate(before);
     Some(Home {

@@ -473,7 +473,8 @@ fn the_documentation_is_true() {
             block.to_owned()
         } else if block.starts_with("version: 1") {
             std::fs::write(folder.path().join("b.yml"), block).unwrap();
-            base.replace("provisioning: none", "provisioning: invited") + "bindings: b.yml\n"
+            base.replace("provisioning: none", "scim:\n  public_url: https://scim.wiki.example.com")
+                + "bindings: b.yml\n"
         } else {
             parts += 1;
             without_keys_of(&base, block) + block

@@ -45,10 +45,23 @@ fn fold_letters(segment: &[u8], folded: &mut Vec<u8>) {
         return;
     }
     for chunk in segment.utf8_chunks() {
-        for lower in chunk.valid().chars().flat_map(char::to_lowercase) {
+        for lower in chunk.valid().chars().flat_map(fold_letter) {
             folded.extend_from_slice(lower.encode_utf8(&mut [0; 4]).as_bytes());
         }
         folded.extend_from_slice(chunk.invalid());
+    }
+}
+
+/// The letter without case, by whichever way a server may go: some compare in lower case, some in upper, some in both. `ı`,
+/// `ſ` and `K` are letters of ASCII by the second, `İ` is `i` and a dot by the first and `i` in Turkish.
+fn fold_letter(letter: char) -> std::char::ToLowercase {
+    if letter == 'İ' {
+        return 'i'.to_lowercase();
+    }
+    let mut upper = letter.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(upper), None) => upper.to_lowercase(),
+        _ => letter.to_lowercase(),
     }
 }
 
@@ -78,6 +91,12 @@ mod tests {
             ("/Admin", "/admin"),
             ("/admin/", "/admin"),
             ("/admin//", "/admin"),
+            ("/adm\u{131}n", "/admin"),
+            ("/ADM\u{130}N", "/admin"),
+            ("/report\u{17f}", "/reports"),
+            ("/\u{212a}ey", "/key"),
+            ("/stra\u{df}e", "/stra\u{df}e"),
+            ("/\u{b5}", "/\u{3bc}"),
             ("/admin.", "/admin"),
             ("/admin. . ", "/admin"),
             ("/admin ./ x. /y", "/admin/ x/y"),

@@ -49,6 +49,8 @@ fn path() -> impl Strategy<Value = String> {
         "%C3%A4",
         "ä",
         "%E9",
+        "adm%C4%B1n",
+        "adm%C4%B0n",
         "%61",
         "%2f",
         "%2F",

@@ -43,22 +43,29 @@ impl AssertionSigner {
         }
     }
 
-    /// Says who is there, where that is signed: by the line at hand, or a new one. Without a key nothing is said, and an
-    /// application that asks for it refuses.
-    pub(crate) fn tell(&self, who: &Arc<Principal>, session: &Session, now: Timestamp, told: &mut Told) {
+    /// Says who is there to one upstream, where that is signed: by the line at hand, or a new one. Without a key nothing is
+    /// said, and an application that asks for it refuses.
+    pub(crate) fn tell(
+        &self,
+        who: &Arc<Principal>,
+        session: &Session,
+        upstream: Option<&str>,
+        now: Timestamp,
+        told: &mut Told,
+    ) {
         let Some(claims) = who.claims() else { return };
         let signs = self.key.load();
         let Some(signs) = &*signs else { return };
-        session.with_signed_line(|kept| {
-            let signed = kept.take().filter(|signed| is_good(signed, who, signs.number, now));
-            let signed = signed.unwrap_or_else(|| SignedLine {
-                who: who.clone(),
-                key: signs.number,
-                issued: now,
-                line: sign_line(claims, &signs.key, session.hash(), now, &mut Random::from_system()),
-            });
-            told.add_lines(&signed.line);
-            *kept = Some(signed);
+        session.with_signed_lines(|kept| {
+            kept.retain(|signed| is_good(signed, who, signs.number, now));
+            if let Some(signed) = kept.iter().find(|signed| signed.upstream.as_deref() == upstream) {
+                return told.add_lines(&signed.line);
+            }
+            let line =
+                sign_line(claims, upstream, &signs.key, session.hash(), now, &mut Random::from_system());
+            told.add_lines(&line);
+            let upstream = upstream.map(Box::from);
+            kept.push(SignedLine { upstream, who: who.clone(), key: signs.number, issued: now, line });
         });
     }
 }
@@ -72,6 +79,7 @@ fn is_good(signed: &SignedLine, who: &Arc<Principal>, key: u64, now: Timestamp) 
 
 fn sign_line(
     claims: &SignedClaims,
+    upstream: Option<&str>,
     key: &AssertionKey,
     session: SessionHash,
     now: Timestamp,
@@ -81,7 +89,7 @@ fn sign_line(
     let (session, id) =
         (URL_SAFE_NO_PAD.encode(session.0), URL_SAFE_NO_PAD.encode(random.draw_bytes::<16>()));
     let mut line = format!("{SIGNED_HEADER}: ");
-    key.sign_into(&claims.complete(&session, issued, issued + LIFE, &id), &mut line);
+    key.sign_into(&claims.complete(upstream, &session, issued, issued + LIFE, &id), &mut line);
     line.push_str("\r\n");
     line.into_bytes().into()
 }
@@ -109,7 +117,13 @@ mod tests {
     fn what_is_signed_is_shown_for_half_of_its_life() {
         let policy = policy("https://wiki.test", 16 << 10);
         let (who, other) = (Arc::new(test::alice(&policy)), Arc::new(test::alice(&policy)));
-        let signed = SignedLine { who: who.clone(), key: 3, issued: Timestamp(5_000), line: Box::default() };
+        let signed = SignedLine {
+            upstream: None,
+            who: who.clone(),
+            key: 3,
+            issued: Timestamp(5_000),
+            line: Box::default(),
+        };
         for (at, good) in [(4_999, false), (5_000, true), (34_999, true), (35_000, false)] {
             assert_eq!(is_good(&signed, &who, 3, Timestamp(at)), good, "{at}");
         }
@@ -125,7 +139,7 @@ mod tests {
             let who = test::alice(&policy(issuer, 16 << 10));
             let key = AssertionKey::new();
             let random = &mut Random::from_seed(1);
-            let line = sign_line(who.claims().unwrap(), &key, SessionHash([255; 32]), now, random);
+            let line = sign_line(who.claims().unwrap(), None, &key, SessionHash([255; 32]), now, random);
             let text = std::str::from_utf8(&line).unwrap();
             assert!(text.starts_with("x-portcullis-assertion: ey") && text.ends_with("\r\n"), "{text}");
             let claims = text.trim_end().split('.').nth(1).unwrap();

@@ -74,12 +74,14 @@ pub struct Session {
     seen: AtomicI64,
     saved: AtomicI64,
     birth: OnceLock<Birth>,
-    signed: Mutex<Option<SignedLine>>,
+    signed: Mutex<Vec<SignedLine>>,
 }
 
-/// The signed line that was last made about a session, for as long as it is shown again.
+/// A signed line about a session, for as long as it is shown again.
 #[derive(Debug)]
 pub struct SignedLine {
+    /// The upstream that it is meant for; `None` for the app's own.
+    pub upstream: Option<Box<str>>,
     /// Whom it speaks of: another snapshot of the person has another.
     pub who: Arc<Principal>,
     /// The number of the key that signed it.
@@ -110,13 +112,13 @@ impl Session {
             seen: AtomicI64::new(0),
             saved: AtomicI64::new(0),
             birth: OnceLock::new(),
-            signed: Mutex::new(None),
+            signed: Mutex::new(Vec::new()),
         }
     }
 
-    /// Works on the line that was last signed about it; nobody else does meanwhile. It says nothing of whether the session
-    /// is good.
-    pub fn with_signed_line<T>(&self, work: impl FnOnce(&mut Option<SignedLine>) -> T) -> T {
+    /// Works on the lines that were last signed about it, one an upstream; nobody else does meanwhile. They say nothing of
+    /// whether the session is good.
+    pub fn with_signed_lines<T>(&self, work: impl FnOnce(&mut Vec<SignedLine>) -> T) -> T {
         work(&mut self.signed.lock())
     }
 

@@ -264,6 +264,25 @@ pub(crate) fn of_login(
     }
 }
 
+/// Gives an account that a login has just made an id of its own, where the one that follows from its link is somebody's
+/// already: an operator has moved that person's link to another issuer.
+pub(crate) async fn keep_apart(
+    tx: &mut Tx,
+    org: OrgId,
+    account: AccountId,
+    linked: (&str, &str),
+) -> Result<(), StoreError> {
+    let follows = stable_id(account, Some(linked));
+    let sql = "select 1 from account where organization = $1 and stable_id = $2";
+    if tx.row(sql, &[org.into(), (&follows).into()]).await?.is_none() {
+        return Ok(());
+    }
+    let own = format!("account:{} {}", account.0, linked.0);
+    let own = stable_id(account, Some((&own, linked.1)));
+    let sql = "update account set stable_id = $3 where organization = $1 and id = $2";
+    tx.run(sql, &[org.into(), account.into(), (&own).into()]).await.map(drop)
+}
+
 /// The id of a person without a directory. The account's number is no such id: an account that nobody uses is removed, and
 /// whoever comes back later gets another.
 pub(crate) fn stable_id(account: AccountId, linked: Option<(&str, &str)>) -> String {

@@ -77,12 +77,19 @@ impl Store {
         let (sealed, kid, origin) = (key.seal(keys, random), key.kid().to_owned(), origin.clone());
         self.write_in(Lane::Ordinary, move |tx| {
             Box::pin(async move {
+                // A clock that was ahead: the new one is the last all the same.
+                let newest =
+                    tx.one("select coalesce(max(since), 0) from assertion_key", &[]).await?.int(0)?;
+                let since = match former {
+                    FormerKeys::Stay => Timestamp(now.0.max(newest + 1)),
+                    FormerKeys::Go => now,
+                };
                 let gone = match former {
                     FormerKeys::Stay => 0,
                     FormerKeys::Go => tx.run("delete from assertion_key", &[]).await?,
                 };
                 let sql = "insert into assertion_key (kid, sealed, since) values ($1, $2, $3)";
-                tx.run(sql, &[kid.as_str().into(), sealed.as_slice().into(), now.into()]).await?;
+                tx.run(sql, &[kid.as_str().into(), sealed.as_slice().into(), since.into()]).await?;
                 let mut log = TxLog::new(OrgId::DEPLOYMENT, None, &origin, now);
                 log.did("assertion_key.added", &kid, None, json!({ "gone": gone }));
                 log.seal(tx, ()).await

@@ -159,7 +159,7 @@ impl Store {
     /// Removes accounts that nobody uses any more. Whom an operator disabled stays: the row is what keeps them out.
     async fn tidy_accounts(&self, used: Timestamp) -> Result<u64, StoreError> {
         let sql = "select organization, id from account \
-                   where directory is null and disabled = 0 and used <= $1 limit $2";
+                   where directory is null and disabled = 0 and stable_id is null and used <= $1 limit $2";
         let found = self.select_rows(sql, &[used.into(), FOUND.into()]).await?;
         let mut accounts = Vec::with_capacity(found.len());
         for row in &found {
@@ -168,7 +168,7 @@ impl Store {
         self.in_pieces(accounts, move |tx, [org, id]| {
             Box::pin(async move {
                 let sql = "delete from account where organization = $1 and id = $2 and directory is null \
-                             and disabled = 0 and used <= $3 and not exists (select 1 from session s \
+                             and disabled = 0 and stable_id is null and used <= $3 and not exists (select 1 from session s \
                                where s.organization = account.organization and s.account = account.id)";
                 tx.run(sql, &[(*org).into(), (*id).into(), used.into()]).await
             })

@@ -2,12 +2,15 @@
 //! holds on the plain way holds on each, and what is not the application is not spoken to.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::Method;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -75,6 +78,83 @@ impl TlsFront {
     fn upstream(&self, folder: &Path, more: &str) -> String {
         let folder = folder.display();
         format!("\n  url: https://localhost:{}\n  ca_file: {folder}/ca.pem\n{more}", self.address.port())
+    }
+}
+
+/// An application over TLS that answers the first request of each connection, and then sends the first half of a record in
+/// which there is another answer. What it gets from then on is what it was asked, on which connection.
+fn half_records() -> (SocketAddr, Arc<AtomicUsize>) {
+    let (certificate, key) = pem_files("localhost");
+    let chain =
+        CertificateDer::pem_slice_iter(certificate.as_bytes()).collect::<Result<Vec<_>, _>>().unwrap();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let config = Arc::new(config.with_no_client_auth().with_single_cert(chain, key).unwrap());
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, sent) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let halves = sent.clone();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().take(8) {
+            let (Ok(mut socket), config, halves) = (socket, config.clone(), halves.clone()) else { return };
+            std::thread::spawn(move || -> std::io::Result<()> {
+                let mut tls = rustls::ServerConnection::new(config).unwrap();
+                let mut asked = Vec::new();
+                while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+                    tls.complete_io(&mut socket)?;
+                    let mut piece = [0; 4096];
+                    match tls.reader().read(&mut piece) {
+                        Ok(length) => asked.extend_from_slice(&piece[..length]),
+                        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                        Err(error) => return Err(error),
+                    }
+                }
+                let answer =
+                    |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+                tls.writer().write_all(answer("for the one who asked").as_bytes())?;
+                while tls.wants_write() {
+                    tls.write_tls(&mut socket)?;
+                }
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                tls.writer().write_all(answer("the former person's secret").as_bytes())?;
+                let mut record = Vec::new();
+                tls.write_tls(&mut record)?;
+                let (first, second) = record.split_at(record.len() / 2);
+                socket.write_all(first)?;
+                halves.fetch_add(1, Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(1500));
+                socket.write_all(second)?;
+                std::thread::sleep(std::time::Duration::from_secs(3));
+                Ok(())
+            });
+        }
+    });
+    (address, sent)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn half_a_record_that_nobody_asked_for_is_nobodys_answer() {
+    let (address, halves) = half_records();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("ca.pem"), authority_pem()).unwrap();
+    let upstream = format!(
+        "\n  url: https://localhost:{}\n  ca_file: {}/ca.pem\n",
+        address.port(),
+        folder.path().display()
+    );
+    let stage = stage(Application::start().await, upstream).await;
+    // One connection of a client is one thread, with connections to the application of its own.
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let mut connection = Connection::open(alice.address).await.unwrap();
+    let ask =
+        |visitor: &crate::rig::visitor::Visitor| visitor.request(Method::GET, "/").body(whole("")).unwrap();
+    assert_eq!(connection.send(ask(&alice)).await.unwrap().text(), "for the one who asked");
+    crate::rig::wait_for(|| halves.load(Ordering::SeqCst) == 1).await;
+    for _ in 0..2 {
+        // Behind the first look, and behind the sweep that looks once a second.
+        let answer = connection.send(ask(&bob)).await.unwrap();
+        assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, "for the one who asked"));
+        tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     }
 }
 
@@ -232,6 +312,34 @@ async fn on_a_socket_in_the_file_system_everything_is_carried_and_cut() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_is_full_is_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("app.sock");
+    // Room for one in the queue, and nobody takes it out for a while.
+    let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&socket2::SockAddr::unix(&path).unwrap()).unwrap();
+    socket.listen(0).unwrap();
+    let listener = std::os::unix::net::UnixListener::from(socket);
+    std::thread::spawn(move || {
+        for mut socket in listener.incoming().take(12).flatten() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let _ = socket.read(&mut [0; 8192]);
+            let _ = socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        }
+    });
+    let stage = stage(Application::start().await, format!("unix:{}", path.display())).await;
+    let asking: Vec<_> = (0..12)
+        .map(|_| {
+            let bob = stage.visitor(BOB);
+            tokio::spawn(async move { bob.status("/").await })
+        })
+        .collect();
+    for asked in asking {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_application_knows_its_gate_by_a_secret_that_nobody_else_says() {
     let app = Application::start().await;
     let folder = tempfile::tempdir().unwrap();
@@ -318,6 +426,7 @@ async fn a_rule_leads_to_its_own_application_and_to_no_other_however_a_path_is_r
         .replace("{folder}", &folder.path().display().to_string())
         .replace("REPORTS", &format!("http://{}", reports.address))
         .replace("GHOST", &format!("http://{ghost}"));
+    let more = more + "headers:\n  assertion: on\n";
     let change = |settings: &mut Settings| settings.more = more.clone();
     let mut stage = Stage::seeded_before(app, change, &[ALICE, BOB]).await;
     let (alice, stranger) = (stage.visitor(ALICE), stage.stranger());
@@ -338,11 +447,29 @@ async fn a_rule_leads_to_its_own_application_and_to_no_other_however_a_path_is_r
         assert_eq!(seen.header("x-gate"), None, "it is the other's");
         assert_eq!(reports.count_of(path), 0, "{path}");
     }
+    // What is signed for one is worthless to the other.
+    let audience = |seen: Option<crate::rig::application::Seen>| {
+        let token = seen.unwrap().header("x-portcullis-assertion").unwrap();
+        let claims = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        serde_json::from_slice::<serde_json::Value>(&claims).unwrap()["aud"].as_str().unwrap().to_owned()
+    };
+    let origin = stage.program.settings.origin();
+    for _ in 0..2 {
+        assert_eq!((alice.status("/a").await, alice.status("/reports/a").await), (200, 200));
+        assert_eq!(audience(stage.app.last("/a")), origin);
+        assert_eq!(audience(reports.last("/reports/a")), format!("{origin}#reports"));
+    }
     // A path that one application reads as its own and the other as the other's is nobody's.
     let before = (stage.app.count(), reports.count());
-    for path in
-        ["/reports/../a", "/a/../reports/b", "/reports/%2e%2e/a", "/Reports/a", "//reports/a", "/reports%2fa"]
-    {
+    for path in [
+        "/reports/../a",
+        "/a/../reports/b",
+        "/reports/%2e%2e/a",
+        "/Reports/a",
+        "//reports/a",
+        "/reports%2fa",
+        "/report%C5%BF/a",
+    ] {
         assert_eq!(alice.status(path).await, 404, "{path}");
     }
     assert_eq!((stage.app.count(), reports.count()), before);

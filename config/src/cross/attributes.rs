@@ -16,10 +16,15 @@ pub(super) const IDS: [(&str, HeaderSource); 3] = [
 
 /// What `${…}` may name.
 pub(crate) struct KnownAttributes {
-    pub(super) has_directory: bool,
+    pub(crate) has_directory: bool,
+    /// True where people come by hand and by files, which write few attributes.
+    by_hand: bool,
     /// The names by which an attribute may be meant.
     names: Vec<(String, KnownAttribute)>,
 }
+
+/// The attributes that `user add` and files of people write.
+const BY_HAND: [&str; 5] = ["displayName", "emails", "name.formatted", "name.givenName", "name.familyName"];
 
 /// An attribute, as headers tell it.
 #[derive(Clone, PartialEq, Eq)]
@@ -34,10 +39,10 @@ pub(crate) struct KnownAttribute {
 impl KnownAttributes {
     pub(crate) fn of_document(document: &RootBlock) -> Self {
         let declared = document.scim.as_ref().map(|scim| &scim.extensions);
-        Self::new(document.provisioning != ProvisioningWord::None, declared)
+        Self::new(document.provisioning, declared)
     }
 
-    pub(crate) fn new(has_directory: bool, declared: Option<&ScimExtensions>) -> Self {
+    pub(crate) fn new(provisioning: ProvisioningWord, declared: Option<&ScimExtensions>) -> Self {
         let mut names = Vec::new();
         let [core, enterprise] = USER_ATTRIBUTES;
         names.extend(core.iter().map(|name| {
@@ -59,7 +64,8 @@ impl KnownAttributes {
                     .for_each(|name| add(&extension.urn, name, attribute.multi_valued, is_exact));
             }
         }
-        Self { has_directory, names }
+        let has_directory = provisioning != ProvisioningWord::None;
+        Self { has_directory, by_hand: provisioning == ProvisioningWord::Invited, names }
     }
 
     pub(super) fn all_names(&self) -> impl Iterator<Item = &str> + Clone {
@@ -76,6 +82,22 @@ impl KnownAttributes {
             .collect();
         found.dedup();
         found.into_iter()
+    }
+
+    /// Finds an attribute by which a role may be given: one that somebody writes, and so can take away.
+    ///
+    /// # Errors
+    /// As [`find_attribute`](Self::find_attribute).
+    pub(crate) fn find_bindable(&self, asked: &str) -> Result<&KnownAttribute, (String, String)> {
+        let found = self.find_attribute(asked)?;
+        if self.by_hand && !BY_HAND.contains(&found.whole.as_str()) {
+            let what = format!(
+                "with provisioning: invited nothing writes {}, so what is left of a directory would give the role for good",
+                show_value(asked)
+            );
+            return Err((what, "Bind by group".to_owned()));
+        }
+        Ok(found)
     }
 
     /// Finds an attribute that is meant by a name; what is wrong, and what to do, where there is not exactly one.

@@ -92,6 +92,9 @@ fn join_assertion(document: &RootBlock) -> Option<SignedHeader> {
     })
 }
 
+/// Fields in which a client names another method than that of its request, for applications that go by them.
+const METHOD_OVERRIDES: [&str; 3] = ["x-http-method", "x-http-method-override", "x-method-override"];
+
 /// What `headers.user` says is the name, under whatever word a template asks for it.
 fn name_in(says: HeaderText, user: UserFrom) -> HeaderText {
     let named = match user {
@@ -312,5 +315,9 @@ pub(super) fn stripped_names(identity: &IdentityHeaders, document: &RootBlock) -
     // Said to whoever has a part of the path taken off; by nobody else then.
     let strips = all_upstreams(document).iter().any(|(_, upstream)| upstream.strip_prefix.is_some());
     let prefix = strips.then(|| "x-forwarded-prefix".to_owned());
-    own.filter(|name| !is_known(name)).chain(named).chain(secrets).chain(prefix).collect()
+    // Another method than the one that was decided by.
+    let routes = document.routes.as_deref().unwrap_or_default();
+    let by_method = routes.iter().any(|route| route.0.as_ref().is_some_and(|route| route.methods.is_some()));
+    let overrides = METHOD_OVERRIDES.iter().filter(|_| by_method).map(|name| (*name).to_owned());
+    own.filter(|name| !is_known(name)).chain(named).chain(secrets).chain(prefix).chain(overrides).collect()
 }

@@ -1,6 +1,7 @@
 //! The addresses: listeners against each other, and an upstream that must not be ourselves.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use super::findings::Findings;
 use crate::document::{ProvisioningWord, RootBlock};
@@ -96,6 +97,21 @@ pub(super) fn all_upstreams(document: &RootBlock) -> Vec<(String, &UpstreamBlock
 }
 
 fn check_own(findings: &mut Findings<'_, '_>, document: &RootBlock, path: &str, upstream: &UpstreamBlock) {
+    if let UpstreamUrl::Unix(socket) = &upstream.url {
+        // Through a link too: whoever reaches a socket in there gives orders.
+        let whole = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let state = document.state.clone().or_else(|| findings.report.environment.state_folder());
+        let is_ours =
+            state.is_some_and(|state| socket.starts_with(&state) || whole(socket).starts_with(whole(&state)));
+        if is_ours {
+            let what = "this is in the state folder, where operators give orders to Portcullis";
+            findings.add_problem(
+                &format!("{path}.url"),
+                what,
+                "Put the application's socket elsewhere, such as /run",
+            );
+        }
+    }
     let Some((host, port)) = upstream.url.tcp() else { return };
     let here: Vec<IpAddr> = match host.ip() {
         Some(ip) => vec![ip],

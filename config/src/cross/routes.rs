@@ -115,7 +115,9 @@ fn check_route(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, 
 fn check_upstream(findings: &mut Findings<'_, '_>, nth: usize, route: &RouteBlock, document: &RootBlock) {
     let Some(name) = &route.upstream else { return };
     let known = document.upstreams.0.iter().map(|(known, _)| known.as_str());
-    if known.clone().all(|known| known != name) {
+    // One that is there and cannot be read is told of where it stands.
+    let is_written = findings.has_key(&At::from("upstreams").below_key(name).to_string());
+    if known.clone().all(|known| known != name) && !is_written {
         let what = format!("there is no upstream \"{}\"", show_value(name));
         let remedy = match document.upstreams.0.is_empty() {
             true => format!("Write it below upstreams: {}: http://127.0.0.1:3001", show_value(name)),

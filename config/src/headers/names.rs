@@ -36,7 +36,11 @@ const FRAMES: [&str; 18] = [
 ];
 
 /// Fields that a client says, or that we say in another way: nobody writes them by the file.
-const SAID_OTHERWISE: [&str; 24] = [
+const SAID_OTHERWISE: [&str; 28] = [
+    "accept",
+    "user-agent",
+    "date",
+    "cache-control",
     "proxy",
     "accept-encoding",
     "access-control-*",

@@ -299,6 +299,13 @@ fn upstreams_that_nobody_could_reach_or_mean() {
                  and ., such as /app.",
             ),
             (
+                "state: /srv/state\nupstreams:\n  a: unix:/srv/state/admin.sock\nroutes:\n  - path: /a/**\n    allow: \
+                 signed-in\n    upstream: a\n  - path: /**\n    allow: signed-in\n    upstream: b\n",
+                "12: upstreams.a.url: this is in the state folder, where operators give orders to Portcullis. Put the \
+                 application's socket elsewhere, such as /run.\n\
+                 19: routes[1].upstream: there is no upstream \"b\". Known: a.",
+            ),
+            (
                 "upstreams:\n  a: { url: http://app, strip_prefix: /a }\nroutes:\n  - path: /b/**\n    allow: signed-in\n    \
                  upstream: a\n  - path: /**\n    allow: signed-in\n",
                 "13: routes[0].path: \"/b/**\" is outside /a, which upstreams.a.strip_prefix takes off. Write /a/b/**.",

@@ -21,33 +21,57 @@ pub struct SignedHeader {
 /// The name of the header.
 pub const SIGNED_HEADER: &str = "x-portcullis-assertion";
 
-/// The claims of a person, as the beginning of a JSON object: without its closing brace.
+/// The claims of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SignedClaims(pub(crate) Arc<str>);
+pub struct SignedClaims {
+    /// The beginning of a JSON object: without its closing brace.
+    begun: Arc<str>,
+    audience: Arc<str>,
+}
 
 impl SignedClaims {
-    /// The claims of the person alone, for people who look.
+    /// The claims of the person alone, as the app's own upstream gets them, for people who look.
     pub fn to_value(&self) -> serde_json::Value {
-        serde_json::from_str(&format!("{}}}", self.0)).unwrap_or_default()
+        let mut claims: serde_json::Value =
+            serde_json::from_str(&format!("{}}}", self.begun)).unwrap_or_default();
+        claims["aud"] = json!(self.audience);
+        claims
     }
 
-    /// The whole object of one session at one moment: `sid`, `iat` and `exp` (in seconds), `jti`. The names are
-    /// those of OIDC Core §2 and RFC 7519 §4.1; the two texts are base64url.
-    pub fn complete(&self, session: &str, issued: i64, expires: i64, id: &str) -> String {
-        let mut whole = String::with_capacity(self.0.len() + TAIL);
-        let _ =
-            write!(whole, r#"{},"sid":"{session}","iat":{issued},"exp":{expires},"jti":"{id}"}}"#, self.0);
+    /// The whole object for one upstream, `None` for the app's own, of one session at one moment: `aud`, `sid`, `iat` and
+    /// `exp` (in seconds), `jti`. The names are those of OIDC Core §2 and RFC 7519 §4.1; the texts are base64url. No upstream
+    /// can pass on to another what was signed for it: the audience of one that has a name ends in `#` and that name.
+    pub fn complete(
+        &self,
+        upstream: Option<&str>,
+        session: &str,
+        issued: i64,
+        expires: i64,
+        id: &str,
+    ) -> String {
+        let audience = match upstream {
+            Some(name) => json!(format!("{}#{name}", self.audience)),
+            None => json!(self.audience),
+        };
+        let mut whole = String::with_capacity(self.begun.len() + TAIL + self.audience.len());
+        let _ = write!(
+            whole,
+            r#"{},"aud":{audience},"sid":"{session}","iat":{issued},"exp":{expires},"jti":"{id}"}}"#,
+            self.begun
+        );
         whole
     }
 
-    /// The bytes of the whole line, from its name to its end.
+    /// The bytes of the whole line, from its name to its end, as the app's own upstream gets it. The name of another is not
+    /// counted: it has 40 letters at most.
     pub(crate) fn line_size(&self) -> usize {
-        AROUND + ((self.0.len() + TAIL) * 4).div_ceil(3)
+        let audience = json!(self.audience).to_string().len();
+        AROUND + ((self.begun.len() + TAIL + audience) * 4).div_ceil(3)
     }
 }
 
-/// What [`SignedClaims::complete`] adds: a hash, two times of ten digits, an id of 128 bits.
-const TAIL: usize = r#","sid":"","iat":,"exp":,"jti":""}"#.len() + 43 + 10 + 10 + 22;
+/// What [`SignedClaims::complete`] adds beside the audience: a hash, two times of ten digits, an id of 128 bits.
+const TAIL: usize = r#","aud":,"sid":"","iat":,"exp":,"jti":""}"#.len() + 43 + 10 + 10 + 22;
 /// Name, colon and blank, the first part of a token, two dots, a signature of 64 bytes, the end of the line.
 const AROUND: usize = SIGNED_HEADER.len()
     + 2
@@ -61,7 +85,7 @@ impl SignedHeader {
     pub(super) fn claims_of(&self, person: &ToldPerson<'_>, tells_email: bool) -> SignedClaims {
         let Self { issuer, audience, organization } = self;
         let mut claims = json!({
-            "iss": issuer, "aud": audience, "sub": person.facts.stable_id, "preferred_username": person.name,
+            "iss": issuer, "sub": person.facts.stable_id, "preferred_username": person.name,
             "organization": organization, "roles": person.texts(&HeaderSource::Roles),
         });
         if let Some(email) = person.facts.email.as_ref().filter(|_| tells_email) {
@@ -69,6 +93,6 @@ impl SignedHeader {
         }
         let mut text = claims.to_string();
         text.pop(); // the closing brace
-        SignedClaims(text.into())
+        SignedClaims { begun: text.into(), audience: audience.clone() }
     }
 }

@@ -265,7 +265,8 @@ impl Forward {
             &trace,
         );
         if let Some((who, session)) = who.zip(exchange.open.session()) {
-            self.signer.tell(who, session, Timestamp::now(), &mut told);
+            let upstream = exchange.open.pass().upstream();
+            self.signer.tell(who, session, upstream, Timestamp::now(), &mut told);
         }
         if stripped > 0 {
             self.headers_stripped.inc_by(stripped as u64);

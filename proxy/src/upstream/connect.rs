@@ -1,6 +1,7 @@
 //! A socket to an application: connected, and with TLS shaken hands, within one limit.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::address::AppAddress;
-use super::app_socket::AppSocket;
+use super::app_socket::{AppSocket, RecordSocket};
 use super::app_tls::AppTls;
 
 /// Connects to the first of these addresses that answers, each within `limit`. Says which it was.
@@ -38,8 +39,8 @@ pub(crate) async fn connect_app(
 async fn connect_to(address: &AppAddress, tls: Option<&Arc<AppTls>>) -> io::Result<AppSocket> {
     let socket = match address {
         AppAddress::Unix(path) => {
+            let connected = connect_unix(path).await;
             // A path that is not there is nothing that listens; an address that is not there is a name without one.
-            let connected = UnixStream::connect(path).await;
             return connected.map(AppSocket::Unix).map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => io::Error::other(format!("{}: {error}", path.display())),
                 _ => error,
@@ -51,11 +52,25 @@ async fn connect_to(address: &AppAddress, tls: Option<&Arc<AppTls>>) -> io::Resu
     match tls {
         None => Ok(AppSocket::Tcp(socket)),
         Some(tls) => {
-            let shaken = tls.connector.connect(tls.name.clone(), socket).await?;
+            let shaken = tls.connector.connect(tls.name.clone(), RecordSocket::new(socket)).await?;
             Ok(AppSocket::Tls(Box::new(shaken)))
         }
     }
 }
+
+/// Where a queue is full, TCP waits by itself; here the system says so at once (connect(2), `EAGAIN`), and it is asked again.
+/// The caller limits the time.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(FULL).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// The time between two tries where a queue is full.
+const FULL: Duration = Duration::from_millis(5);
 
 /// Small writes go out at once, and an application that vanished without a word is noticed. A socket that does not take
 /// these is no better or worse a socket.

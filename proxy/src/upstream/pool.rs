@@ -31,17 +31,20 @@ const IDLE: Duration = Duration::from_secs(55);
 /// A kept connection to one of these addresses, the one used last, if it is still good. One that writes fields in another
 /// case, or that knew its application by something else, is of a configuration before this one.
 pub(super) fn take_connection(addresses: &[AppAddress], upstream: &Upstream) -> Option<Box<AppConnection>> {
+    let is_known_so = |kept: &IdleConnection| match (&kept.connection.tls, upstream.tls()) {
+        (Some(by), Some(wanted)) => Arc::ptr_eq(by, wanted),
+        (by, wanted) => by.is_none() && wanted.is_none(),
+    };
     loop {
         let mut connection = POOL.with_borrow_mut(|pool| {
-            let (_, kept) = pool.iter_mut().find(|(to, kept)| addresses.contains(to) && !kept.is_empty())?;
-            kept.pop()
+            let kept = pool.iter_mut().filter(|(to, _)| addresses.contains(to)).map(|(_, kept)| kept);
+            kept.into_iter().find_map(|kept| {
+                let at = kept.iter().rposition(is_known_so)?;
+                Some(kept.remove(at))
+            })
         })?;
         let kept = &mut connection.connection;
-        let is_known_so = match (&kept.tls, upstream.tls()) {
-            (Some(by), Some(wanted)) => Arc::ptr_eq(by, wanted),
-            (by, wanted) => by.is_none() && wanted.is_none(),
-        };
-        if is_known_so && kept.case == upstream.header_case && kept.is_idle() {
+        if kept.case == upstream.header_case && kept.is_idle() {
             return Some(connection.connection);
         }
     }

@@ -477,6 +477,8 @@ impl<'a> LoginAttempt<'a> {
         let mut facts = facts;
         if account.user.is_none() && is_first {
             account = account::create_account(tx, org, None, true, self.now).await?;
+            let linked = (self.asked.issuer.as_str(), self.asked.subject.as_str());
+            account::keep_apart(tx, org, account.id, linked).await?;
             let mut named = (*facts).clone();
             named.account = account.id;
             facts = Arc::new(named);

@@ -705,6 +705,15 @@ async fn to_an_application_a_person_stays_who_they_were() {
         assert_eq!(rig.done(done).await.value.moved, 1);
         assert_eq!(stable_id(&rig, again.account).await, known);
     }
+    // Whoever comes at the former issuer with that subject is somebody else; and nobody is forgotten whose id is kept.
+    let other = rig.try_sign_in(login("s1")).await.unwrap().value;
+    assert_ne!(other.account, again.account);
+    assert_ne!(stable_id(&rig, other.account).await, known);
+    rig.store
+        .tidy(NOW.plus_ms(300 * 24 * HOUR), Retention { unused_ms: 0, ..Retention::new(0) })
+        .await
+        .unwrap();
+    assert_eq!(stable_id(&rig, again.account).await, known);
     // Whom a directory knows is who they are there.
     let alice = rig.add_user("alice").await;
     let (_, signed_in) = rig.sign_in("s3", "alice").await;

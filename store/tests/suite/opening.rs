@@ -55,7 +55,7 @@ async fn an_upgrade_makes_the_rows_that_filters_ask_for() {
          delete from attr where length(value) > 1024 or path in ('schemas', 'emails') or rid % 3 = 0; \
          drop table long_value; drop table repeat; drop table search_schema; \
          drop trigger tally_made; drop trigger tally_moved; drop trigger tally_gone; drop table tally; \
-         drop table assertion_key; alter table account drop column stable_id; \
+         drop table assertion_key; drop index account_stable; alter table account drop column stable_id; \
          delete from migration where number >= 4",
     )
     .await;

@@ -260,7 +260,13 @@ fn fold_segment(segment: &str) -> String {
 }
 
 fn lower(text: &str) -> String {
-    text.chars().flat_map(char::to_lowercase).collect()
+    // A server may compare in upper case, and `i` has two more spellings in Turkish.
+    let turkish = text.replace(['\u{130}', '\u{131}'], "i");
+    let upper = turkish.chars().map(|c| {
+        let all: Vec<char> = c.to_uppercase().collect();
+        if all.len() == 1 { all[0] } else { c }
+    });
+    upper.flat_map(char::to_lowercase).collect()
 }
 
 fn under_ours(place: &[u8]) -> bool {

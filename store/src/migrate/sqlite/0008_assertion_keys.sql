@@ -9,3 +9,4 @@ create table assertion_key (
 -- The id that applications know somebody by who has no User, where it does not follow from their link: an operator has
 -- moved that to another issuer.
 alter table account add column stable_id text;
+create index account_stable on account (organization, stable_id) where stable_id is not null;
