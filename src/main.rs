@@ -1,6 +1,7 @@
 //! Portcullis: a single-sign-on sidecar that takes people out the moment the directory removes them.
 
 mod app_health;
+mod build_info;
 mod certificates;
 mod cli;
 mod core;

@@ -36,7 +36,7 @@ use crate::terminal::Exit;
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
-    version,
+    version = crate::build_info::VERSION.as_str(),
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Example: portcullis -c /etc/portcullis/portcullis.yaml run\n\n\
