@@ -14,6 +14,7 @@ mod home;
 mod idp;
 mod import;
 mod keys;
+mod manuals;
 mod reach;
 mod reference;
 mod relink;
@@ -115,6 +116,9 @@ pub(crate) enum ShortCommand {
     /// Read the audit: who did what, and when.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis audit tail")]
     Audit(audit::AuditOrders),
+    /// Write the manual pages and the completions of shells into a folder, for a package.
+    #[command(after_help = "Example: portcullis manuals target/manuals")]
+    Manuals(manuals::Manuals),
 }
 
 impl ShortCommand {
@@ -136,6 +140,7 @@ impl ShortCommand {
             #[cfg(feature = "saml")]
             Self::Doctor(doctor) => doctor.answer(config),
             Self::Audit(orders) => orders.answer(config),
+            Self::Manuals(manuals) => manuals.answer(),
         }
     }
 }
