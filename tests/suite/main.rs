@@ -28,6 +28,7 @@ mod logs;
 mod mapping;
 mod metrics;
 mod model;
+mod packages;
 mod play;
 mod refusals;
 mod rehearsal;

@@ -12,6 +12,7 @@ pub mod rehearsal;
 pub mod saml_idp;
 pub mod seed;
 pub mod settings;
+pub mod shipped;
 pub mod sqlite_lock;
 pub mod stage;
 pub mod visitor;
