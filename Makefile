@@ -4,12 +4,13 @@
 #   make test            installs the peers and passes all tests
 #   make check           what CI runs: format, lints, licences, then make test
 #   make test-long       fuzzing, Keycloak, the long runs; wants a nightly toolchain for the fuzzers
+#   make package         the Debian package, the portable tarball, the image and their bills of materials, in target/package
 #   make bench-scim      a directory of a million people: minutes, and some gigabytes of disk
 #   make bench           the hot path without sockets, then everything beside nginx, HAProxy and a bare Pingora
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test check test-long release-pgo bench bench-scim tools
+.PHONY: help demo test check test-long package release-pgo bench bench-scim tools
 
 help:
 	@sed -n 's/^#   \(make .*\)/\1/p' Makefile
@@ -26,6 +27,9 @@ test-long: tools
 
 check:
 	@.ci/run
+
+package: tools
+	@packaging/package
 
 release-pgo: tools
 	@benches/release-pgo

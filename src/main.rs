@@ -3,6 +3,7 @@
 mod app_health;
 mod application;
 mod assertion_keys;
+mod build_info;
 mod certificates;
 mod cli;
 mod core;

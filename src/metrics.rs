@@ -17,6 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::build_info::{COMMIT, FEATURES};
 use crate::process_figures::ProcessFigures;
 
 /// The outcome of a login that let somebody in; every other outcome is the reason of a refusal.
@@ -85,8 +86,8 @@ impl Metrics {
             drop(metrics.scim_requests.get_or_create(&ScimLabels { method, status: 429 }));
         }
         let m = &metrics;
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("portcullis_build", "The version that runs", build);
+        let build = [("version", env!("CARGO_PKG_VERSION")), ("commit", COMMIT), ("features", FEATURES)];
+        registry.register("portcullis_build", "The build that runs", Info::new(build));
         registry.register_collector(Box::new(ProcessFigures));
         registry.register(
             "portcullis_upstream_open_beside",

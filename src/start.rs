@@ -370,6 +370,7 @@ fn tell_addresses(file: &File) {
     let scim = matches!(file.provisioning, portcullis_config::UserSource::Scim(_));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
+        commit = crate::build_info::COMMIT,
         public_url = format!("{}{}/", file.public_url.origin(), file.public_url.path()),
         upstream = %file.upstream.url,
         proxy = %file.listen.proxy.address,

@@ -14,6 +14,7 @@ mod home;
 mod idp;
 mod import;
 mod keys;
+mod manuals;
 mod reach;
 mod reference;
 mod relink;
@@ -36,7 +37,7 @@ use crate::terminal::Exit;
 #[derive(Debug, Parser)]
 #[command(
     name = "portcullis",
-    version,
+    version = crate::build_info::VERSION.as_str(),
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "Example: portcullis -c /etc/portcullis/portcullis.yaml run\n\n\
@@ -111,6 +112,9 @@ pub(crate) enum ShortCommand {
     /// Read the audit: who did what, and when.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis audit tail")]
     Audit(audit::AuditOrders),
+    /// Write the manual pages and the completions of shells into a folder, for a package.
+    #[command(after_help = "Example: portcullis manuals target/manuals")]
+    Manuals(manuals::Manuals),
 }
 
 impl ShortCommand {
@@ -132,6 +136,7 @@ impl ShortCommand {
             #[cfg(feature = "saml")]
             Self::Doctor(doctor) => doctor.answer(config),
             Self::Audit(orders) => orders.answer(config),
+            Self::Manuals(manuals) => manuals.answer(),
         }
     }
 }

@@ -16,6 +16,7 @@ mod histories;
 mod idle;
 mod imports;
 mod keycloak;
+mod packages;
 mod rig_keycloak;
 mod scimono;
 mod unboundid;

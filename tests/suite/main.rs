@@ -32,6 +32,7 @@ mod manifests;
 mod mapping;
 mod metrics;
 mod model;
+mod packages;
 mod play;
 mod refusals;
 mod rehearsal;

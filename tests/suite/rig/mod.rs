@@ -14,6 +14,7 @@ pub mod saml_idp;
 pub mod seed;
 pub mod settings;
 pub mod shape;
+pub mod shipped;
 pub mod sqlite_lock;
 pub mod stage;
 pub mod visitor;

@@ -18,14 +18,18 @@ pub fn is_installed(peer: &str) -> bool {
     if cache().join(format!("{peer}.ready")).exists() {
         return true;
     }
+    tell_skipped(peer, &format!("is not installed (tests/rigs/install {peer})"));
+    false
+}
+
+/// Says that a test is skipped for want of something where no test runner hides it, and counts it.
+pub fn tell_skipped(wanted: &str, why: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    let _ =
-        writeln!(std::io::stderr(), "SKIPPED {test}: {peer} is not installed (tests/rigs/install {peer})");
+    let _ = writeln!(std::io::stderr(), "SKIPPED {test}: {wanted} {why}");
     if let Some(list) = std::env::var_os("PORTCULLIS_SKIPPED") {
         let mut list = std::fs::OpenOptions::new().append(true).create(true).open(list).unwrap();
-        writeln!(list, "{test}: {peer}").unwrap();
+        writeln!(list, "{test}: {wanted}").unwrap();
     }
-    false
 }
 
 /// Leaves the test, counted as skipped, where a peer is not installed.
