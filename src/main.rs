@@ -5,6 +5,7 @@ mod application;
 mod assertion_keys;
 mod certificates;
 mod cli;
+mod condition;
 mod core;
 mod fetch;
 mod foreign;

@@ -180,6 +180,7 @@ impl StoreReach {
             revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
             imports: Imports::default(),
+            metrics: None,
             terms: Terms {
                 people: home.people.map(people_of_home),
                 address: home.address.clone(),
