@@ -6,12 +6,15 @@
 
 use std::path::{Path, PathBuf};
 
+use portcullis_keys::Keyring;
 use portcullis_policy::{DirectoryId, OrgId, Timestamp};
 use serde_json::{Map, Value};
 
 use crate::engine::{Engine, Tx};
 use crate::resource::DirectoryKey;
-use crate::{OpenError, StoreError, migrate};
+use crate::{
+    KeptIdpKeys, KeysError, OpenError, StoreError, TokenRow, idp_keys, migrate, sealed_keys, tokens,
+};
 
 /// As many people, the last who were created, are looked at for attributes that are missing.
 const NEWEST: i64 = 20;
@@ -19,7 +22,7 @@ const NEWEST: i64 = 20;
 const EVENTS: i64 = 5_000;
 
 /// The findings in a database.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct DatabaseGlance {
     /// The number of its schema; 0 for an empty file.
     pub schema: i64,
@@ -27,8 +30,27 @@ pub struct DatabaseGlance {
     pub known: i64,
     /// Name and issuer of each identity provider by which somebody has come in.
     pub came_in: Vec<(String, String)>,
-    /// The directory; `None` where the schema is an older one.
+    /// The signing keys of identity providers, and the word on them.
+    pub idp_keys: KeptIdpKeys,
+    /// The tokens of the directory, those that are revoked too.
+    pub tokens: Vec<TokenRow>,
+    /// The words of a start with this master key, where it would not begin.
+    pub keys_fault: Option<KeysError>,
+    /// The directory; `None` where the schema is an older one, and then nothing of the above is known either.
     pub directory: Option<DirectoryGlance>,
+}
+
+/// The part of a database that is glanced at.
+#[derive(Clone, Copy, Debug)]
+pub struct GlancedPart<'a> {
+    /// The organization.
+    pub org: OrgId,
+    /// The directory.
+    pub directory: DirectoryId,
+    /// The master key; `None` where there is none.
+    pub keys: Option<&'a Keyring>,
+    /// The time.
+    pub now: Timestamp,
 }
 
 /// The findings in a directory. People are counted, and none is named.
@@ -65,13 +87,12 @@ pub struct NewestPerson {
 ///
 /// # Errors
 /// [`OpenError`]: it cannot be read, is another program's, or of a newer release.
-pub async fn glance_at(path: &Path, org: OrgId, directory: DirectoryId) -> Result<DatabaseGlance, OpenError> {
-    let place = DirectoryKey { org, directory };
+pub async fn glance_at(path: &Path, part: GlancedPart<'_>) -> Result<DatabaseGlance, OpenError> {
     if is_in_use(path) {
-        return read_glance(Engine::new(path), place).await;
+        return read_glance(Engine::new(path), part).await;
     }
-    let found = read_glance(Engine::of_resting_file(path), place).await;
-    if is_in_use(path) { read_glance(Engine::new(path), place).await } else { found }
+    let found = read_glance(Engine::of_resting_file(path), part).await;
+    if is_in_use(path) { read_glance(Engine::new(path), part).await } else { found }
 }
 
 /// Tells whether somebody has the file open, or had it and did not close it: then SQLite's log lies beside it.
@@ -81,23 +102,45 @@ fn is_in_use(path: &Path) -> bool {
     PathBuf::from(log).exists()
 }
 
-async fn read_glance(engine: Engine, place: DirectoryKey) -> Result<DatabaseGlance, OpenError> {
+async fn read_glance(engine: Engine, part: GlancedPart<'_>) -> Result<DatabaseGlance, OpenError> {
     let path = engine.path().to_owned();
-    let failed = |source| OpenError::Store { path: path.clone(), source };
     let found = async {
+        let failed = |source| OpenError::Store { path: path.clone(), source };
         let mut tx = engine.listing().await.map_err(failed)?;
         let schema = migrate::found_schema(&mut tx, &path).await?;
-        let mut found =
-            DatabaseGlance { schema, known: migrate::KNOWN, came_in: Vec::new(), directory: None };
+        let mut found = DatabaseGlance {
+            schema,
+            known: migrate::KNOWN,
+            came_in: Vec::new(),
+            idp_keys: KeptIdpKeys::default(),
+            tokens: Vec::new(),
+            keys_fault: None,
+            directory: None,
+        };
         if schema == migrate::KNOWN {
-            found.came_in = read_came_in(&mut tx, place.org).await.map_err(failed)?;
-            found.directory = Some(read_directory(&mut tx, place).await.map_err(failed)?);
+            fill_glance(&mut tx, &path, part, &mut found).await.map_err(failed)?;
         }
         Ok(found)
     };
     let found = found.await;
     engine.close().await;
     found
+}
+
+async fn fill_glance(
+    tx: &mut Tx,
+    path: &Path,
+    part: GlancedPart<'_>,
+    found: &mut DatabaseGlance,
+) -> Result<(), StoreError> {
+    let GlancedPart { org, directory, keys, now } = part;
+    let place = DirectoryKey { org, directory };
+    found.keys_fault = sealed_keys::keys_fault(tx, path, keys, now).await?;
+    found.came_in = read_came_in(tx, org).await?;
+    found.idp_keys = idp_keys::read_keys(tx, org).await?;
+    found.tokens = tokens::read_tokens(tx, place).await?;
+    found.directory = Some(read_directory(tx, place).await?);
+    Ok(())
 }
 
 async fn read_came_in(tx: &mut Tx, org: OrgId) -> Result<Vec<(String, String)>, StoreError> {
