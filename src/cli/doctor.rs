@@ -23,12 +23,14 @@ mod saml_idp;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
+use futures_util::future::join_all;
+use portcullis_config::{IdpEntry, IdpProtocol};
 
-use self::check::Checks;
+use self::check::{Checks, DoctorCheck};
 use self::checkup::Checkup;
 use crate::terminal::{Exit, print_error, print_text};
 
-/// What to look into: everything, unless a part is named.
+/// The look that is asked for: at everything, unless a part is named.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Doctor {
@@ -74,12 +76,43 @@ impl Doctor {
             Err(exit) => exit,
         };
         match self.part {
-            None => examine(self.json, Checkup::look_at_everything),
-            Some(DoctorPart::Scim(output)) => examine(output.json, Checkup::look_at_directory),
-            Some(DoctorPart::Upstream(output)) => examine(output.json, Checkup::look_at_app),
+            None => examine(self.json, look_at_everything),
+            Some(DoctorPart::Scim(output)) => {
+                examine(output.json, |checkup| Checks::of_list(directory::look_at_directory(checkup)))
+            }
+            Some(DoctorPart::Upstream(output)) => {
+                examine(output.json, |checkup| Checks::of_list(checkup.wait_for(app::look_at_app(checkup))))
+            }
             #[cfg(feature = "saml")]
             Some(DoctorPart::Saml(capture)) => capture.answer(config),
         }
+    }
+}
+
+fn look_at_everything(checkup: &Checkup) -> Checks {
+    let mut found = machine::look_at_machine(checkup);
+    checkup.wait_for(async {
+        found.extend(public::look_at_listeners(checkup).await);
+        found.extend(app::look_at_app(checkup).await);
+        let idps = checkup.file.idps.iter().map(|idp| look_at_idp(checkup, idp));
+        found.extend(join_all(idps).await.into_iter().flatten());
+    });
+    found.extend(directory::look_at_directory(checkup));
+    Checks::of_list(found)
+}
+
+async fn look_at_idp(checkup: &Checkup, idp: &IdpEntry) -> Vec<DoctorCheck> {
+    match &idp.protocol {
+        IdpProtocol::Oidc(entry) => oidc::look_at_provider(checkup, idp, entry).await,
+        #[cfg(feature = "saml")]
+        IdpProtocol::Saml(entry) => saml_idp::look_at_provider(checkup, idp, entry).await,
+        #[cfg(not(feature = "saml"))]
+        IdpProtocol::Saml(_) => vec![DoctorCheck::fail(
+            "metadata",
+            &idp.name,
+            "this build of Portcullis has no SAML",
+            "Take one with the feature saml, which is the default",
+        )],
     }
 }
 

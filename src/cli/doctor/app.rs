@@ -44,7 +44,7 @@ pub(super) async fn look_at_app(checkup: &Checkup) -> Vec<DoctorCheck> {
                 "Look into the application's log, or correct upstream.health",
             ),
             Ok(Err(error)) => tell_probe_error("health", APP, &error),
-            Err(_) => late("health", APP, &ways.main),
+            Err(_) => tell_late("health", APP, &ways.main),
         });
     }
     for ((name, _), url) in named.iter().zip(settings::upstream_urls(&checkup.file)) {
@@ -66,11 +66,11 @@ async fn look_at_connection(name: &str, way: &UpstreamSettings) -> DoctorCheck {
     match timeout(PATIENCE, Upstream::new(way).probe_connection()).await {
         Ok(Ok(())) => DoctorCheck::ok("connection", name, format!("{} connects", way.at)),
         Ok(Err(error)) => tell_probe_error("connection", name, &error),
-        Err(_) => late("connection", name, way),
+        Err(_) => tell_late("connection", name, way),
     }
 }
 
-fn late(id: &'static str, name: &str, way: &UpstreamSettings) -> DoctorCheck {
+fn tell_late(id: &'static str, name: &str, way: &UpstreamSettings) -> DoctorCheck {
     DoctorCheck::fail(
         id,
         name,

@@ -62,7 +62,7 @@ impl DoctorCheck {
     }
 
     /// One that failed as a login would.
-    pub(super) fn refused(id: &'static str, subject: &str, refusal: &LoginRefusal) -> Self {
+    pub(super) fn of_refusal(id: &'static str, subject: &str, refusal: &LoginRefusal) -> Self {
         let LoginRefusal { expected, got, remedy, .. } = refusal;
         Self::fail(id, subject, format!("expected {expected}, got {got}"), *remedy)
     }
@@ -76,7 +76,7 @@ impl DoctorCheck {
 
     /// The same as a warning.
     #[must_use]
-    pub(super) fn as_warning(self) -> Self {
+    pub(super) fn into_warning(self) -> Self {
         Self { state: CheckState::Warn, ..self }
     }
 }
@@ -90,14 +90,14 @@ pub(super) fn split_reason(reason: &str) -> (&str, &str) {
 }
 
 /// All checks, in the order in which they were made.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 pub(super) struct Checks {
     checks: Vec<DoctorCheck>,
 }
 
 impl Checks {
-    pub(super) fn add_all(&mut self, checks: impl IntoIterator<Item = DoctorCheck>) {
-        self.checks.extend(checks);
+    pub(super) fn of_list(checks: Vec<DoctorCheck>) -> Self {
+        Self { checks }
     }
 
     /// Tells whether one of them failed.
@@ -175,8 +175,7 @@ mod tests {
 
     #[test]
     fn lines_are_aligned_and_nothing_of_them_is_acted_on() {
-        let mut checks = Checks::default();
-        checks.add_all([
+        let checks = Checks::of_list(vec![
             DoctorCheck::ok("clock", "okta", "agrees"),
             DoctorCheck::fail("redirect_uri", "op", "no \u{1b}[2J\nway", "Paste\r it"),
         ]);

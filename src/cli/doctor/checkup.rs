@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::join_all;
-use portcullis_config::{Environment, File, IdpProtocol, Loaded, Problem};
+use portcullis_config::{Environment, File, Loaded, Problem};
 use portcullis_keys::Keyring;
 use portcullis_policy::{DirectoryId, OrgId, Timestamp};
 use portcullis_sso::Fetch;
@@ -14,8 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use super::super::reach::{self, ReachError};
-use super::check::{Checks, DoctorCheck};
-use super::{app, directory, machine, oidc, public};
+use super::check::DoctorCheck;
 use crate::condition::ProgramCondition;
 use crate::fetch;
 use crate::foreign::Foreign;
@@ -71,48 +69,9 @@ impl Checkup {
         Ok(Self { file, warnings, fetch, program, database, runtime })
     }
 
-    /// Looks at everything.
-    pub(super) fn look_at_everything(&self) -> Checks {
-        let mut checks = Checks::default();
-        self.runtime.block_on(async {
-            checks.add_all(machine::look_at_machine(self));
-            checks.add_all(public::look_at_listeners(self).await);
-            checks.add_all(app::look_at_app(self).await);
-            for found in join_all(self.file.idps.iter().map(|idp| self.look_at_idp(idp))).await {
-                checks.add_all(found);
-            }
-            checks.add_all(directory::look_at_directory(self));
-        });
-        checks
-    }
-
-    /// Looks at the directory alone.
-    pub(super) fn look_at_directory(&self) -> Checks {
-        let mut checks = Checks::default();
-        checks.add_all(directory::look_at_directory(self));
-        checks
-    }
-
-    /// Looks at the way to the application alone.
-    pub(super) fn look_at_app(&self) -> Checks {
-        let mut checks = Checks::default();
-        checks.add_all(self.runtime.block_on(app::look_at_app(self)));
-        checks
-    }
-
-    async fn look_at_idp(&self, idp: &portcullis_config::IdpEntry) -> Vec<DoctorCheck> {
-        match &idp.protocol {
-            IdpProtocol::Oidc(entry) => oidc::look_at_provider(self, idp, entry).await,
-            #[cfg(feature = "saml")]
-            IdpProtocol::Saml(entry) => super::saml_idp::look_at_provider(self, idp, entry).await,
-            #[cfg(not(feature = "saml"))]
-            IdpProtocol::Saml(_) => vec![DoctorCheck::fail(
-                "metadata",
-                &idp.name,
-                "this build of Portcullis has no SAML",
-                "Take one with the feature saml, which is the default",
-            )],
-        }
+    /// Waits for looks that ask somebody.
+    pub(super) fn wait_for<T>(&self, looks: impl Future<Output = T>) -> T {
+        self.runtime.block_on(looks)
     }
 
     /// The database, where it could be looked at.

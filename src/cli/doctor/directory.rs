@@ -47,7 +47,7 @@ pub(super) fn look_at_directory(checkup: &Checkup) -> Vec<DoctorCheck> {
     };
     checks.extend(judge_tokens(scim, &seen.tokens, now));
     let calls = DirectoryCalls::of(checkup, &seen.tokens, glance);
-    checks.push(calls.judge(now));
+    checks.push(calls.judge_calls(now));
     let groups = count_things(glance.groups, "group");
     let people = if glance.people == 1 { "1 person".to_owned() } else { format!("{} people", glance.people) };
     checks.push(DoctorCheck::ok("people", SCIM, format!("{people}, {groups}")));
@@ -137,7 +137,7 @@ impl DirectoryCalls {
         Self { counted, last: [told, used, glance.last_change, wrote].into_iter().flatten().max() }
     }
 
-    fn unauthorized(&self) -> u64 {
+    fn count_unauthorized(&self) -> u64 {
         self.counted.as_ref().map_or(0, |counted| counted.unauthorized)
     }
 
@@ -145,8 +145,8 @@ impl DirectoryCalls {
         self.counted.as_ref().is_some_and(|counted| counted.succeeded.is_some())
     }
 
-    fn judge(&self, now: Timestamp) -> DoctorCheck {
-        let refused = self.unauthorized();
+    fn judge_calls(&self, now: Timestamp) -> DoctorCheck {
+        let refused = self.count_unauthorized();
         let calls = count_things(refused, "call");
         if refused > 0 && !self.has_succeeded_lately() {
             return DoctorCheck::fail(
@@ -276,7 +276,7 @@ fn judge_state(has_token: bool, calls: &DirectoryCalls, glance: &DirectoryGlance
             "Assign people or groups to the application at the identity provider, and start its provisioning",
         );
     }
-    if calls.unauthorized() > 0 {
+    if calls.count_unauthorized() > 0 {
         return DoctorCheck::fail(
             id,
             SCIM,

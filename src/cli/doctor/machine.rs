@@ -4,7 +4,9 @@ use std::path::Path;
 
 use portcullis_config::{Expiry, Problem};
 use portcullis_policy::Timestamp;
+use portcullis_store::OpenError;
 
+use super::super::reach::ReachError;
 use super::check::{DoctorCheck, describe_bytes, describe_span};
 use super::checkup::{Checkup, Glanced};
 use crate::lock;
@@ -69,7 +71,13 @@ fn look_at_program(checkup: &Checkup) -> DoctorCheck {
                 "Start it: portcullis run",
             ),
         },
-        Err(error) => DoctorCheck::failed_by("program", US, &error_chain(error)),
+        Err(ReachError::Foreign(foreign)) => DoctorCheck::failed_by("program", US, foreign),
+        Err(error) => DoctorCheck::fail(
+            "program",
+            US,
+            error_chain(error).to_string(),
+            "Look into its log. Where it hangs, restart it: nobody signs in again for that",
+        ),
     }
 }
 
@@ -94,7 +102,13 @@ fn look_at_database(checkup: &Checkup) -> DoctorCheck {
             format!("{path} did not answer within 10 s"),
             "Look at the disk: iostat, dmesg",
         ),
-        Glanced::Unusable(error) => DoctorCheck::failed_by("database", US, &error_chain(error)),
+        Glanced::Unusable(error @ (OpenError::Store { .. } | OpenError::File { .. })) => DoctorCheck::fail(
+            "database",
+            US,
+            error_chain(error).to_string(),
+            "Where it is damaged, restore a backup; else look at the disk and at who owns the file",
+        ),
+        Glanced::Unusable(error) => DoctorCheck::failed_by("database", US, error),
         Glanced::Seen(seen) if seen.keys_fault.is_some() => {
             let fault = seen.keys_fault.as_ref().map(|fault| error_chain(fault).to_string());
             DoctorCheck::failed_by("database", US, &fault.unwrap_or_default())
@@ -144,7 +158,7 @@ fn judge_disk(free: u64, database: u64) -> DoctorCheck {
                   nothing can be written, and nobody new comes in";
     match free {
         ..FULL => DoctorCheck::fail("disk", US, detail, remedy),
-        ..LITTLE => DoctorCheck::warn("disk", US, detail, remedy),
+        FULL..LITTLE => DoctorCheck::warn("disk", US, detail, remedy),
         _ => DoctorCheck::ok("disk", US, detail),
     }
 }

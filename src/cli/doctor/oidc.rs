@@ -29,7 +29,7 @@ pub(super) async fn look_at_provider(checkup: &Checkup, idp: &IdpEntry, entry: &
             format!("its metadata names what cannot be used and is taken as absent: {}", unusable.join("; ")),
             "",
         )),
-        Err(refusal) => checks.push(DoctorCheck::refused("discovery", name, refusal)),
+        Err(refusal) => checks.push(DoctorCheck::of_refusal("discovery", name, refusal)),
     }
     checks.extend(judge_keys(name, &found));
     if found.metadata.is_ok() || found.clock_gap_ms.is_some() {
@@ -58,7 +58,7 @@ fn judge_keys(name: &str, found: &OidcInquiry) -> Option<DoctorCheck> {
             name,
             format!("{} for {}", count_things(keys.count, "signing key"), keys.algorithms.join(", ")),
         ),
-        Err(refusal) => DoctorCheck::refused("keys", name, refusal),
+        Err(refusal) => DoctorCheck::of_refusal("keys", name, refusal),
     })
 }
 

@@ -17,7 +17,7 @@ const US: &str = "portcullis";
 
 /// Asks the health listener and the public address. A client of its own: these two hosts and no other.
 pub(super) async fn look_at_listeners(checkup: &Checkup) -> Vec<DoctorCheck> {
-    let (file, health) = (&checkup.file, dialed(checkup.file.listen.health.address));
+    let (file, health) = (&checkup.file, address_here(checkup.file.listen.health.address));
     let public = file.public_url.host().trim_matches(['[', ']']).to_owned();
     let allowed = |host: String, port| AllowedHost { host, port };
     let reach = FetchReach {
@@ -41,7 +41,7 @@ pub(super) async fn look_at_listeners(checkup: &Checkup) -> Vec<DoctorCheck> {
 }
 
 /// The address at which somebody on this machine reaches a listener.
-fn dialed(address: SocketAddr) -> SocketAddr {
+fn address_here(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
@@ -50,15 +50,15 @@ fn dialed(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-async fn get(fetch: &Fetch, address: &str) -> Result<Response<Bytes>, String> {
+async fn fetch_page(fetch: &Fetch, address: &str) -> Result<Response<Bytes>, String> {
     let request = Request::get(address).body(Bytes::new()).map_err(|error| error.to_string())?;
     fetch(request).await.map_err(|error: FetchError| error_chain(&error).to_string())
 }
 
-/// What is wrong with the health listener; `None` where it says ready.
+/// Finds what is wrong with the health listener; `None` where it says ready.
 async fn look_at_health(fetch: &Fetch, health: SocketAddr, runs: bool) -> Option<DoctorCheck> {
     let address = format!("http://{health}/readyz");
-    Some(match get(fetch, &address).await {
+    Some(match fetch_page(fetch, &address).await {
         Ok(answer) if answer.status() == StatusCode::OK && answer.body().as_ref() == b"ready\n" => {
             return None;
         }
@@ -104,7 +104,7 @@ async fn look_at_public_url(
         "Whatever listens there has to pass requests, with their Host, to listen.proxy ({})",
         file.listen.proxy.address
     );
-    let answer = match get(fetch, &address).await {
+    let answer = match fetch_page(fetch, &address).await {
         Ok(answer) => answer,
         Err(why) => {
             let runs = checkup.condition().is_some();
@@ -112,7 +112,7 @@ async fn look_at_public_url(
             let remedy = "See that its name leads here, that its certificate is for it, and that something listens \
                           there. Where this machine cannot reach its own public address, ask from another: curl -i";
             let check = DoctorCheck::fail(id, US, detail, remedy);
-            return if runs { check } else { check.as_warning() };
+            return if runs { check } else { check.into_warning() };
         }
     };
     if answer.status().is_redirection() {
@@ -152,7 +152,7 @@ async fn has_counted(fetch: &Fetch, health: SocketAddr, before: f64) -> bool {
 }
 
 async fn count_own_pages(fetch: &Fetch, health: SocketAddr) -> Option<f64> {
-    let answer = get(fetch, &format!("http://{health}/metrics")).await.ok()?;
+    let answer = fetch_page(fetch, &format!("http://{health}/metrics")).await.ok()?;
     read_own_pages(std::str::from_utf8(answer.body()).ok()?)
 }
 
@@ -170,7 +170,7 @@ mod tests {
         for (address, asked) in
             [("0.0.0.0:8082", "127.0.0.1:8082"), ("[::]:1", "[::1]:1"), ("10.0.0.1:1", "10.0.0.1:1")]
         {
-            assert_eq!(dialed(address.parse().unwrap()).to_string(), asked);
+            assert_eq!(address_here(address.parse().unwrap()).to_string(), asked);
         }
     }
 

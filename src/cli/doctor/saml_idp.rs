@@ -48,7 +48,7 @@ pub(super) async fn look_at_provider(
             checks.extend(metadata.warnings.iter().map(|odd| DoctorCheck::warn("metadata", name, odd, "")));
             checks.push(judge_keys(name, &metadata.signing, now));
         }
-        Err(refusal) => checks.push(DoctorCheck::refused("metadata", name, refusal)),
+        Err(refusal) => checks.push(DoctorCheck::of_refusal("metadata", name, refusal)),
     }
     if is_fetched && found.metadata.is_ok() {
         checks.push(judge_clock(name, found.clock_gap_ms, asked.settings().skew_ms));
