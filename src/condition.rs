@@ -27,6 +27,9 @@ pub(crate) struct ProgramCondition {
 pub(crate) struct ScimCalls {
     /// Those that were answered 401.
     pub(crate) unauthorized: u64,
+    /// Those that were answered 403.
+    #[serde(default)]
+    pub(crate) forbidden: u64,
     /// Those that were answered 404.
     pub(crate) not_found: u64,
     /// The time of the last that succeeded.
@@ -46,6 +49,7 @@ impl Operator {
             clients: Shares::of_files(files).proxy.map(|proxy| proxy / 2),
             scim: ScimCalls {
                 unauthorized: metrics.scim_answers(401),
+                forbidden: metrics.scim_answers(403),
                 not_found: metrics.scim_answers(404),
                 succeeded: metrics
                     .last_scim_call()

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -10,9 +11,12 @@ use bytes::Bytes;
 use http::Response;
 use serde_json::Value;
 
+use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::bare;
+use crate::rig::idp::Op;
 use crate::rig::program::Program;
+use crate::rig::saml_idp::SimpleSaml;
 use crate::rig::served_provider::ServedProvider;
 use crate::rig::settings::Settings;
 use crate::rig::sqlite_lock;
@@ -230,7 +234,12 @@ async fn a_provider_that_is_slow_silent_or_hostile_is_said_to_be_so() {
         200,
         metadata(&|document| document["authorization_endpoint"] = "https://10.0.0.1/authorize".into()),
     );
-    scene.assert_check(0, "op redirect_uri", "warn", "was not told: https://10.0.0.1/authorize");
+    scene.assert_check(
+        0,
+        "op redirect_uri",
+        "warn",
+        "was not told: https://10.0.0.1/authorize is no address that is asked from here",
+    );
     scene.op.say(DOCUMENT, 200, metadata(&|_| {}));
     scene.op.say("/jwks", 200, "{}");
     scene.assert_check(1, "op keys", "fail", "missing field `keys`");
@@ -321,6 +330,28 @@ async fn a_program_that_starts_or_hangs_is_told_from_one_that_is_not_there() {
     scene.assert_check(1, "portcullis program", "fail", "did not answer within 5 s");
     drop(listening);
     scene.assert_check(0, "portcullis program", "warn", "does not run with this state folder");
+    // Another version, which knows no such question; and somebody who talks without end.
+    for (answer, state, told) in [
+        (
+            &b"HTTP/1.1 404 Not Found\r\ncontent-length: 2\r\n\r\n{}"[..],
+            "warn",
+            "does not tell its condition",
+        ),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}", "warn", "may be of another version"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9000000\r\n\r\n", "fail", "admin.sock cannot be used"),
+    ] {
+        fs::remove_file(&socket).unwrap();
+        let listening = UnixListener::bind(&socket).unwrap();
+        let talking = std::thread::spawn(move || {
+            let (mut client, _) = listening.accept().unwrap();
+            let _ = client.read(&mut [0; 1024]);
+            let _ = client.write_all(answer);
+            while state == "fail" && client.write_all(&[b' '; 65536]).is_ok() {}
+        });
+        let code = i32::from(state == "fail");
+        scene.assert_check(code, "portcullis program", state, told);
+        talking.join().unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -392,4 +423,72 @@ async fn a_public_address_that_leads_elsewhere_is_found() {
     fs::write(&path, file.replace("provisioning: scim", "provisioning: sometimes")).unwrap();
     let (code, said) = scene.run(&["doctor"]);
     assert!(code == Some(78) && said.contains("provisioning"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_public_address_whose_certificate_nobody_knows_is_told_in_words() {
+    let scene = Scene::start(|settings| settings.scheme = "https").await;
+    scene.assert_check(
+        1,
+        "portcullis public_url",
+        "fail",
+        "its certificate is of an authority that this machine does not know",
+    );
+    scene.assert_check(1, "portcullis certificate", "ok", "listen.proxy.tls[0] is good for");
+    let known = Scene::start(|settings| {
+        settings.scheme = "https";
+        settings.more = "http_client:\n  ca_file: clients.pem\n".to_owned();
+    })
+    .await;
+    // The provider has the address without TLS.
+    known.assert_check(1, "portcullis public_url", "ok", "leads to the program that runs");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_nobody_here_wrote_is_understood() {
+    needs!("op");
+    let (op, app) = (Op::shared(), Application::start().await);
+    let settings = Settings::new(app.address);
+    let client = op.client(&settings).await;
+    let settings = settings.with_idp(&op.issuer, &client);
+    let scene = Scene {
+        program: Program::start(settings).await,
+        op: ServedProvider::start("http://app.localhost/").await,
+        app,
+    };
+    let checks = scene.checks(0);
+    for check in ["discovery", "keys", "clock", "redirect_uri", "client_secret"] {
+        assert_eq!(checks[&format!("op {check}")].0, "ok", "{checks:#?}");
+    }
+    // Registered for another address; then another secret, then another client.
+    let path = scene.program.folder().join("portcullis.yaml");
+    let file = fs::read_to_string(&path).unwrap();
+    fs::write(&path, file.replace("  op:", "  other:")).unwrap();
+    scene.assert_check(1, "other redirect_uri", "fail", "redirect_uri_mismatch: the provider does not have");
+    fs::write(&path, file.replace(&client.id, "nobody")).unwrap();
+    scene.assert_check(1, "op redirect_uri", "fail", "invalid_client: the provider knows no client nobody");
+    fs::write(&path, &file).unwrap();
+    fs::write(scene.program.folder().join("client-secret"), "an-old-secret-of-this-client").unwrap();
+    scene.assert_check(
+        1,
+        "op client_secret",
+        "fail",
+        "invalid_client: the provider refuses client ID or secret",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_of_saml_that_nobody_here_wrote_is_understood() {
+    needs!("simplesamlphp");
+    let entity_id = &SimpleSaml::shared().entity_id;
+    let scene = Scene::install(|settings| {
+        settings.idps = format!(
+            "  op:\n    link:\n      claim: NameID\n      to: externalId\n    saml:\n      metadata: {entity_id}\n"
+        );
+    })
+    .await;
+    let checks = scene.checks(0);
+    assert!(checks["op metadata"].0 == "ok" && checks["op metadata"].1.contains(entity_id), "{checks:#?}");
+    assert!(checks["op keys"].1.starts_with("1 signing key, certificate until 2"), "{checks:#?}");
+    assert_eq!(checks["op clock"].0, "ok", "{checks:#?}");
 }

@@ -19,7 +19,7 @@ use crate::rig::settings::Settings;
 use crate::rig::sqlite_lock;
 
 /// The rows that a test brings about.
-const BROUGHT_ABOUT: [&str; 34] = [
+const BROUGHT_ABOUT: [&str; 36] = [
     "`redirect_uri_mismatch`",
     "`invalid_client`, the client ID",
     "`invalid_client`, the secret",
@@ -45,7 +45,9 @@ const BROUGHT_ABOUT: [&str; 34] = [
     "401 Unauthorized",
     "401 Unauthorized, the token has ended",
     "401 Unauthorized, there is no token",
+    "403 Forbidden",
     "404 Not Found",
+    "404 Not Found, in the provisioning log",
     "users come without attributes",
     "created, never updated",
     "deactivated there, active here",
@@ -296,9 +298,14 @@ async fn a_directory_that_does_not_get_in() {
     scene.assert_doctor("Inactive: only 401s", 1);
     let answer = directory.clone().below("/scim").send(Method::GET, "/Users", None).await;
     assert_eq!(answer.status, 404);
-    assert_said("404 Not Found", answer.json()["detail"].as_str().unwrap());
+    assert_said("404 Not Found, in the provisioning log", answer.json()["detail"].as_str().unwrap());
+    scene.assert_doctor("404 Not Found", 1);
     assert_eq!(directory.send(Method::GET, "/Users", None).await.status, 200);
     scene.assert_doctor("Validating: calls, but no user", 0);
+
+    let closed = Scene::start(|settings| settings.scim_more = "  allow: [192.0.2.0/24]\n").await;
+    assert_eq!(closed.program.directory().send(Method::GET, "/Users", None).await.status, 403);
+    closed.assert_doctor("403 Forbidden", 1);
 
     let without = Scene::start(|settings| settings.scim_token.clear()).await;
     without.assert_doctor("401 Unauthorized, there is no token", 1);

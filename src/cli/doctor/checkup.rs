@@ -110,7 +110,7 @@ impl Checkup {
                 "",
             );
         };
-        if seen.came_in.iter().any(|(_, known)| Some(known.as_str()) == issuer) {
+        if seen.came_in.iter().any(|known| Some(known.as_str()) == issuer) {
             return DoctorCheck::ok("state", name, "Active: people have come in by it");
         }
         DoctorCheck::warn(

@@ -30,11 +30,7 @@ pub(super) fn look_at_directory(checkup: &Checkup) -> Vec<DoctorCheck> {
             return vec![DoctorCheck::ok("state", SCIM, "no directory writes here (provisioning: none)")];
         }
     };
-    let mut checks = vec![DoctorCheck::ok(
-        "base_url",
-        SCIM,
-        format!("{}/scim/v2 is the one to enter there; another one is answered 404", scim.public_url),
-    )];
+    let mut checks = vec![judge_base_url(scim, checkup)];
     let Some((seen, glance)) = checkup.glance().and_then(|seen| Some((seen, seen.directory.as_ref()?)))
     else {
         checks.push(DoctorCheck::warn(
@@ -58,6 +54,24 @@ pub(super) fn look_at_directory(checkup: &Checkup) -> Vec<DoctorCheck> {
     let has_token = scim.token.is_some() || seen.tokens.iter().any(|token| is_live(token, now));
     checks.push(judge_state(has_token, &calls, glance));
     checks
+}
+
+/// A call with a token of ours that finds nothing asks below another address, where none ever succeeded.
+fn judge_base_url(scim: &ScimBlock, checkup: &Checkup) -> DoctorCheck {
+    let base = format!("{}/scim/v2", scim.public_url);
+    let calls = checkup.condition().map(|condition| &condition.scim);
+    match calls.filter(|calls| calls.succeeded.is_none() && calls.not_found > 0) {
+        Some(calls) => DoctorCheck::fail(
+            "base_url",
+            SCIM,
+            format!(
+                "404 Not Found: {} with a good token found nothing, and none succeeded, since the start",
+                count_things(calls.not_found, "call")
+            ),
+            format!("Enter {base} as the base URL at the identity provider, exactly"),
+        ),
+        None => DoctorCheck::ok("base_url", SCIM, format!("{base} is the one to enter there")),
+    }
 }
 
 fn is_live(token: &TokenRow, now: Timestamp) -> bool {
@@ -157,6 +171,18 @@ impl DirectoryCalls {
                 ),
                 "Enter a token of this directory there: portcullis token list has ours with age and last use, portcullis token \
                  rotate makes the next",
+            );
+        }
+        let forbidden = self.counted.as_ref().map_or(0, |counted| counted.forbidden);
+        if forbidden > 0 && !self.has_succeeded_lately() {
+            return DoctorCheck::fail(
+                "calls",
+                SCIM,
+                format!(
+                    "403 Forbidden: {} from an address that scim.allow does not have, and none that succeeded, since the start",
+                    count_things(forbidden, "call")
+                ),
+                "Add the directory's addresses to scim.allow; where a proxy stands before us, name it in trusted_proxies",
             );
         }
         let Some(last) = self.last else {

@@ -39,6 +39,9 @@ fn tell_warning(problem: &Problem) -> DoctorCheck {
     DoctorCheck::warn("configuration", US, format!("{line}{path}{}", problem.what), problem.remedy.clone())
 }
 
+/// The advice where command and program are of two versions.
+const OTHER_VERSION: &str = "Restart it where it was upgraded; else run the command of its version";
+
 fn look_at_program(checkup: &Checkup) -> DoctorCheck {
     match &checkup.program {
         Ok(Some(condition)) if condition.version != env!("CARGO_PKG_VERSION") => DoctorCheck::warn(
@@ -50,7 +53,7 @@ fn look_at_program(checkup: &Checkup) -> DoctorCheck {
                 portcullis_policy::shown(&condition.version),
                 env!("CARGO_PKG_VERSION")
             ),
-            "Restart it where it was upgraded; else run the command of its version",
+            OTHER_VERSION,
         ),
         Ok(Some(condition)) => {
             DoctorCheck::ok("program", US, format!("runs as pid {}, of this version", condition.pid))
@@ -71,6 +74,12 @@ fn look_at_program(checkup: &Checkup) -> DoctorCheck {
                 "Start it: portcullis run",
             ),
         },
+        Err(error @ (ReachError::Said(_) | ReachError::Answer(_))) => DoctorCheck::warn(
+            "program",
+            US,
+            format!("does not tell its condition: {}", error_chain(error)),
+            OTHER_VERSION,
+        ),
         Err(ReachError::Foreign(foreign)) => DoctorCheck::failed_by("program", US, foreign),
         Err(error) => DoctorCheck::fail(
             "program",

@@ -165,15 +165,18 @@ impl OidcIdp {
     ) -> AuthorizationWord {
         let proof = OidcProof::draw(random);
         let state = random.draw_token();
-        let address = self.authorization_url(metadata, state.expose(), &proof);
-        let address = match self.provider.check_fetched("authorization_endpoint", &address) {
-            Ok(mut address) => {
-                // Nobody is signed in there, so whoever takes us answers at our address at once (OIDC Core §3.1.2.1).
-                address.query_pairs_mut().append_pair("prompt", "none");
-                address
-            }
-            Err(refusal) => return AuthorizationWord::Unasked(refusal.got),
+        let endpoint = metadata.authorization.as_str();
+        if let Err(refusal) = self.provider.check_fetched("authorization_endpoint", endpoint) {
+            return AuthorizationWord::Unasked(format!(
+                "{} is no address that is asked from here",
+                refusal.got
+            ));
+        }
+        let Ok(mut address) = Url::parse(&self.authorization_url(metadata, state.expose(), &proof)) else {
+            return AuthorizationWord::Unasked("an address that HTTP cannot carry".to_owned());
         };
+        // Nobody is signed in there, so whoever takes us answers at our address at once (OIDC Core §3.1.2.1).
+        address.query_pairs_mut().append_pair("prompt", "none");
         let Ok(request) = Request::get(address.as_str()).body(Bytes::new()) else {
             return AuthorizationWord::Unasked("an address that HTTP cannot carry".to_owned());
         };
