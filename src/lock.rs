@@ -61,6 +61,15 @@ impl Lock {
     }
 }
 
+/// The process that has the lock of a state folder, as the kernel lists it; `None` where nobody has it, or the kernel does not
+/// tell. The lock is not touched: whoever is about to take it would be told that it is taken.
+pub(crate) fn find_holder(state: &Path) -> Option<u32> {
+    let inode = fs::metadata(state.join("lock")).ok()?.ino();
+    let locks = procfs::locks().ok()?;
+    let held = locks.iter().find(|lock| lock.inode == inode && lock.lock_type.as_str() == "FLOCK")?;
+    held.pid.and_then(|pid| u32::try_from(pid).ok())
+}
+
 /// Checks whether [`Lock::take_folder`] would find a folder that it may use, or could make one. Nothing is made or
 /// changed.
 ///

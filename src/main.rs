@@ -6,6 +6,7 @@ mod assertion_keys;
 mod build_info;
 mod certificates;
 mod cli;
+mod condition;
 mod core;
 mod fetch;
 mod foreign;

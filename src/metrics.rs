@@ -206,6 +206,18 @@ impl Metrics {
         }
     }
 
+    /// The number of SCIM requests that were answered with this status.
+    pub(crate) fn scim_answers(&self, status: u16) -> u64 {
+        let methods = SCIM_METHODS.into_iter().chain(["other"]);
+        let counts = methods.filter_map(|method| self.scim_requests.get(&ScimLabels { method, status }));
+        counts.map(|count| count.get()).sum()
+    }
+
+    /// The time of the last SCIM request that succeeded, in seconds since 1970.
+    pub(crate) fn last_scim_call(&self) -> Option<i64> {
+        self.scim_last_call.get(&DEFAULT).map(|last| last.get())
+    }
+
     /// A SCIM write was understood with these rewrites.
     pub(crate) fn count_rewrites(&self, rules: &[Rewrite]) {
         for rule in rules {
@@ -357,6 +369,11 @@ mod tests {
         metrics.count_login(ACCEPTED);
         metrics.count_scim(&Method::PATCH, StatusCode::NO_CONTENT);
         metrics.count_scim(&Method::from_bytes(b"BREW").unwrap(), StatusCode::NOT_FOUND);
+        assert_eq!(
+            (metrics.scim_answers(204), metrics.scim_answers(404), metrics.scim_answers(401)),
+            (1, 1, 0)
+        );
+        assert!(metrics.last_scim_call().is_some());
         metrics.count_rewrites(&[Rewrite::BooleanText, Rewrite::BooleanText]);
         metrics.count_revoked(Duration::from_millis(3));
         metrics.count_reload(Reloaded::Refused);

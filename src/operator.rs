@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::assertion_keys::AssertionKeys;
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
+use crate::metrics::Metrics;
 use crate::order::{ACTOR, BY, Means, Order, facts_for_log};
 use crate::order_error::OrderError;
 use crate::person::{People, UserListing, format_rfc3339, user_listing};
@@ -43,6 +44,8 @@ pub(crate) struct Operator {
     pub(crate) serves: bool,
     /// The files that are imported, one at a time.
     pub(crate) imports: Imports,
+    /// The counts of the program that serves; `None` where this process does not.
+    pub(crate) metrics: Option<Arc<Metrics>>,
 }
 
 /// The terms of the configuration that orders go by.

@@ -108,7 +108,8 @@ fn email_domains(idp: &IdpEntry) -> &[String] {
     }
 }
 
-fn oidc_settings(file: &File, idp: &IdpEntry, oidc: &Oidc) -> OidcSettings {
+/// Makes the settings of one OpenID provider.
+pub(crate) fn oidc_settings(file: &File, idp: &IdpEntry, oidc: &Oidc) -> OidcSettings {
     let path = file.public_url.path();
     let redirect_uri = format!("{}{path}{}/callback/{}", file.public_url.origin(), file.prefix, idp.name);
     OidcSettings {

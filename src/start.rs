@@ -346,6 +346,7 @@ fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
             terms: live.in_force().terms.clone(),
             serves: true,
             imports: core.imports.clone(),
+            metrics: Some(core.metrics.clone()),
         })
     })
 }

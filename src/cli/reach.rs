@@ -7,13 +7,14 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
 use portcullis_config::{Environment, File, Home, HomePeople};
 use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, UserFrom};
@@ -87,6 +88,9 @@ pub(crate) enum ReachError {
     /// The database was opened and cannot be read.
     #[error("the database cannot be read")]
     Kept(#[source] StoreError),
+    /// It listens and says nothing.
+    #[error("the program that listens at {} did not answer within {} s", .socket.display(), ASKED.as_secs())]
+    Silent { socket: PathBuf },
     /// The socket is there and cannot be used.
     #[error("{} cannot be used", .socket.display())]
     Socket { socket: PathBuf, source: io::Error },
@@ -180,6 +184,7 @@ impl StoreReach {
             revocation: Revocation::new(Handle::current(), Sessions::new(0, IDLE_MS, policy), store.clone()),
             serves: false,
             imports: Imports::default(),
+            metrics: None,
             terms: Terms {
                 people: home.people.map(people_of_home),
                 address: home.address.clone(),
@@ -276,6 +281,47 @@ impl StoreReach {
     }
 }
 
+/// Asks the program that runs, and nobody else: `None` where none listens with this state folder. The answer is bounded in time
+/// and size.
+///
+/// # Errors
+/// [`ReachError::Foreign`] where the folder is another user's.
+pub(super) async fn ask_program<T: DeserializeOwned>(
+    state: &Path,
+    path: &str,
+) -> Result<Option<T>, ReachError> {
+    let socket = state.join(SOCKET);
+    let request = Request::get(path).header(header::HOST, "localhost").body(Full::new(Bytes::new()))?;
+    let asking = async {
+        match connect_socket(&socket).await {
+            Ok(stream) => send_over(&socket, stream, request, LARGEST).await.map(Some),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
+            {
+                Ok(None)
+            }
+            Err(source) => {
+                let foreign = Foreign::of_folder(state).ok().flatten();
+                let socket = socket.clone();
+                Err(foreign.map_or(ReachError::Socket { socket, source }, ReachError::Foreign))
+            }
+        }
+    };
+    let answer = tokio::time::timeout(ASKED, asking).await;
+    let Some((status, body)) = answer.map_err(|_| ReachError::Silent { socket: socket.clone() })?? else {
+        return Ok(None);
+    };
+    if !status.is_success() {
+        return Err(ReachError::Said(format!("the program answered {status}: it may be of another version")));
+    }
+    serde_json::from_slice(&body).map(Some).map_err(ReachError::Answer)
+}
+
+/// The time that a program has which is only asked how it is.
+const ASKED: Duration = Duration::from_secs(5);
+/// The most bytes of its answer.
+const LARGEST: usize = 1024 * 1024;
+
 /// The course of a command where there is no database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WithoutDatabase {
@@ -305,19 +351,32 @@ async fn send_request(
     socket: &Path,
     request: Request<Full<Bytes>>,
 ) -> Result<(StatusCode, Bytes), ReachError> {
+    let failed = |source| ReachError::Socket { socket: socket.to_owned(), source };
+    let stream = connect_socket(socket).await.map_err(failed)?;
+    send_over(socket, stream, request, usize::MAX).await
+}
+
+/// The same over a connection that is there; a larger answer ends in [`ReachError::Socket`].
+async fn send_over(
+    socket: &Path,
+    stream: UnixStream,
+    request: Request<Full<Bytes>>,
+    largest: usize,
+) -> Result<(StatusCode, Bytes), ReachError> {
     let at = || socket.to_owned();
-    let stream =
-        connect_socket(socket).await.map_err(|source| ReachError::Socket { socket: at(), source })?;
     let broken = |source| ReachError::Broken { socket: at(), source };
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let asking = async {
-        let answer: Response<hyper::body::Incoming> = sender.send_request(request).await?;
+        let answer: Response<hyper::body::Incoming> = sender.send_request(request).await.map_err(broken)?;
         let status = answer.status();
-        Ok::<_, hyper::Error>((status, answer.into_body().collect().await?.to_bytes()))
+        match Limited::new(answer.into_body(), largest).collect().await {
+            Ok(body) => Ok((status, body.to_bytes())),
+            Err(source) => Err(ReachError::Socket { socket: at(), source: io::Error::other(source) }),
+        }
     };
     tokio::select! {
-        answer = asking => answer.map_err(broken),
+        answer = asking => answer,
         Err(error) = connection => Err(broken(error)),
     }
 }

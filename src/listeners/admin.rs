@@ -47,7 +47,7 @@ pub(crate) struct Failure {
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
 /// `…/end-sessions`, `GET /audit`, `POST /import`, `POST /mapping`, `GET /refs/{reference}`,
 /// `GET` and `POST /scim-tokens`, `POST /scim-tokens/{token}/rotate` and `…/revoke`,
-/// `GET /assertion-keys`, `POST /assertion-keys/rotate`,
+/// `GET /condition`, `GET /assertion-keys`, `POST /assertion-keys/rotate`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`, `GET /idp-keys`, `POST /idp-keys/{fingerprint}/approve` and
 /// `…/distrust`.
 pub(crate) fn admin_router(operators: Operators) -> Router {
@@ -58,6 +58,7 @@ pub(crate) fn admin_router(operators: Operators) -> Router {
         .route("/idp-keys/{fingerprint}/approve", post(approve_idp_key))
         .route("/idp-keys/{fingerprint}/distrust", post(distrust_idp_key));
     router
+        .route("/condition", get(describe_condition))
         .route("/assertion-keys", get(list_assertion_keys))
         .route("/assertion-keys/rotate", post(rotate_assertion_key))
         .route("/scim-tokens", get(list_tokens).post(add_token))
@@ -119,6 +120,11 @@ async fn in_own_task(request: Request, next: Next) -> Response {
 #[serde(deny_unknown_fields)]
 struct After {
     after: Option<i64>,
+}
+
+async fn describe_condition(State(operator): State<Arc<Operator>>) -> Response {
+    let missing = || OrderError::Unknown("this process serves nobody".to_owned());
+    json_answer(StatusCode::OK, operator.describe_condition().ok_or_else(missing))
 }
 
 async fn list_users(

@@ -6,6 +6,7 @@
 #![cfg_attr(not(feature = "saml"), forbid(unsafe_code))]
 
 mod assertion;
+mod clock_gap;
 mod departure;
 mod fetch;
 mod idp;
@@ -16,11 +17,13 @@ mod refusal;
 mod saml;
 
 pub use assertion::{Assertion, IdpSession, LinkValue, LogoutHint, Replay};
+pub use clock_gap::read_clock_gap;
 pub use departure::{Departure, PostForm};
 pub use fetch::{Fetch, FetchError, is_public};
 pub use idp::Idp;
 pub use oidc::{
-    AuthorizationResponse, ClaimNames, LogoutNotice, OidcIdp, OidcSettings, SubjectClaim, Uses, Verified,
+    AuthorizationResponse, AuthorizationWord, ClaimNames, ClientWord, LogoutNotice, OidcIdp, OidcInquiry,
+    OidcSettings, PublishedKeys, SubjectClaim, Uses, Verified,
 };
 pub use pending::{Ask, FLOW_MS, Pending};
 pub use portcullis_policy::{AllowedHost, ClientAuth};
@@ -29,8 +32,8 @@ pub use refusal::{Class, LoginRefusal};
 pub use saml::{
     AttributeNames, AttributeSources, BookListing, BookedKey, BookedState, DecryptionKey, Examination,
     IdpKey, Keep, KeyBook, KeyStanding, LogoutArrival, LogoutMessage, MetadataSource, NameId, PinnedKey,
-    ReceivedResponse, Renewal, SamlAttribute, SamlCheck, SamlExpectations, SamlIdp, SamlSettings, SpKeys,
-    VerifiedResponse, read_response, verify_response,
+    ReceivedResponse, Renewal, SamlAttribute, SamlCheck, SamlExpectations, SamlIdp, SamlInquiry,
+    SamlSettings, SpKeys, VerifiedResponse, read_response, verify_response,
 };
 #[cfg(feature = "saml")]
 pub use saml::{

@@ -47,6 +47,15 @@ pub(crate) struct Engine {
 impl Engine {
     /// Opens the file, which must be there. The readers are lazy: they come once a writer has made the tables.
     pub(crate) fn new(path: &Path) -> Self {
+        Self::with_options(path, connect_options(path).read_only(true))
+    }
+
+    /// Opens a file that nobody has open, to be read as it lies there: SQLite makes no file beside it, and looks for none.
+    pub(crate) fn of_resting_file(path: &Path) -> Self {
+        Self::with_options(path, connect_options(path).read_only(true).immutable(true))
+    }
+
+    fn with_options(path: &Path, reading: SqliteConnectOptions) -> Self {
         let pool = |connections, patience| {
             SqlitePoolOptions::new()
                 .max_connections(connections)
@@ -54,7 +63,7 @@ impl Engine {
                 .idle_timeout(None)
                 .max_lifetime(None)
                 .test_before_acquire(false)
-                .connect_lazy_with(connect_options(path).read_only(true))
+                .connect_lazy_with(reading.clone())
         };
         let (readers, listers) = (pool(READERS, READ_PATIENCE), pool(LISTERS, LIST_PATIENCE));
         Self { path: path.to_owned(), readers, listers }

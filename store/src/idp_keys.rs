@@ -195,7 +195,7 @@ impl Store {
     }
 }
 
-async fn read_keys(tx: &mut Tx, org: OrgId) -> Result<KeptIdpKeys, StoreError> {
+pub(crate) async fn read_keys(tx: &mut Tx, org: OrgId) -> Result<KeptIdpKeys, StoreError> {
     let sql =
         "select idp, certificate, key, state, since from idp_key where organization = $1 order by idp, since";
     let mut kept = KeptIdpKeys::default();

@@ -18,6 +18,7 @@ mod epoch;
 mod error;
 mod file;
 mod filter;
+mod glance;
 mod head;
 mod idp_keys;
 mod link;
@@ -51,6 +52,7 @@ pub use directory::{DirectoryPerson, ScimAnswer, StepApplied, StepRefusal, Write
 pub use end::{EndedAtIdp, IdpNotice, IdpSessions, Which};
 pub use error::{Cause, OpenError, StoreError};
 pub use file::look_at_file;
+pub use glance::{DatabaseGlance, DirectoryGlance, GlancedPart, NewestPerson, glance_at};
 pub use idp_keys::{DistrustedKey, IdpKeyRow, IdpKeyState, KeptIdpKeys, idp_keys_in};
 pub use link::{Stranded, stranded_in};
 pub use lock::{FileLock, LockHolder, NotLocked};

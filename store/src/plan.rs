@@ -72,6 +72,7 @@ const WHOLE: &[(&str, &str, &str)] = &[
         "link",
         "which IdPs people are linked through, at a start and a reload",
     ),
+    ("issuer > $2 order by issuer limit 1", "link", "the next issuer, one step of the key"),
     ("order by seq desc, n desc limit $2", "event", "the newest few, from the end of the key"),
     ("order by seq desc, n desc limit $2", "audit", "the newest few, from the end of the key"),
     ("order by seq, n limit $1", "event", "the oldest few, from the front of the key"),

@@ -256,23 +256,27 @@ pub async fn keys_fault_in(
     now: Timestamp,
 ) -> Result<Option<KeysError>, StoreError> {
     let engine = Engine::new(path);
-    let found = keys_fault(&engine, keys, now).await;
+    let found = match engine.snapshot().await {
+        Ok(mut tx) => keys_fault(&mut tx, path, keys, now).await,
+        Err(error) => Err(error),
+    };
     engine.close().await;
     found
 }
 
-async fn keys_fault(
-    engine: &Engine,
+/// The same within a transaction.
+pub(crate) async fn keys_fault(
+    tx: &mut Tx,
+    path: &Path,
     keys: Option<&Keyring>,
     now: Timestamp,
 ) -> Result<Option<KeysError>, StoreError> {
-    let mut tx = engine.snapshot().await?;
-    let found = sealed_keys(&mut tx).await?;
+    let found = sealed_keys(tx).await?;
     if found.is_empty() || keys.is_some_and(|keys| open_keys(&found, keys).is_some()) {
         return Ok(None);
     }
-    let lost = count_lost(&mut tx, now).await?;
-    Ok(Some(KeysError::DoNotFit { path: engine.path().to_owned(), lost }))
+    let lost = count_lost(tx, now).await?;
+    Ok(Some(KeysError::DoNotFit { path: path.to_owned(), lost }))
 }
 
 /// A row: the number of a key, and the key sealed.

@@ -274,7 +274,7 @@ impl Store {
     }
 }
 
-async fn read_tokens(tx: &mut Tx, place: DirectoryKey) -> Result<Vec<TokenRow>, StoreError> {
+pub(crate) async fn read_tokens(tx: &mut Tx, place: DirectoryKey) -> Result<Vec<TokenRow>, StoreError> {
     let sql = "select id, name, hash, created, expires, used, revoked, warned from token \
                where organization = $1 and directory = $2 order by id";
     tx.rows(sql, &[place.org.into(), place.directory.into()]).await?.iter().map(token_row).collect()

@@ -57,7 +57,7 @@ fn metadata(idp: &Value) -> String {
 }
 
 /// A folder with a configuration, and with the metadata of each identity provider of the corpus.
-struct Place(TempDir);
+pub struct Place(TempDir);
 
 impl Place {
     fn new(idps: &str) -> Self {
@@ -76,7 +76,7 @@ impl Place {
     }
 
     /// The service provider of the corpus, with one identity provider of it and our two pairs of keys.
-    fn of_corpus(idp: &str, more: &str) -> Self {
+    pub fn of_corpus(idp: &str, more: &str) -> Self {
         let place = Self::new(&entry("idp", &format!("{idp}.xml"), more));
         let state = place.path().join("state");
         fs::create_dir(&state).unwrap();
@@ -91,7 +91,7 @@ impl Place {
         place
     }
 
-    fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -107,7 +107,7 @@ impl Place {
     }
 
     /// Runs it over a response of the corpus, at the time when that came, as the answer to the login that asked.
-    fn explain(&self, name: &str, words: &[&str]) -> (Option<i32>, String) {
+    pub fn explain(&self, name: &str, words: &[&str]) -> (Option<i32>, String) {
         let file = self.write(&format!("{name}.captured"), read_xml(name));
         let at = NOON.to_string();
         let output = self.run(&file, &[&["--at", &at, "--request-id", REQUEST], words].concat());

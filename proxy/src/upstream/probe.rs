@@ -29,6 +29,16 @@ pub enum ProbeError {
 }
 
 impl Upstream {
+    /// Connects, with TLS where it is spoken, and lets go again: nothing is asked.
+    ///
+    /// # Errors
+    /// [`ProbeError::Connect`].
+    pub async fn probe_connection(&self) -> Result<(), ProbeError> {
+        let addresses = self.addresses().await;
+        let connected = connect::connect_app(&addresses, self.tls(), self.connect_timeout).await;
+        connected.map(drop).map_err(|source| ProbeError::Connect { at: self.at().to_string(), source })
+    }
+
     /// Asks for a path and gives the status. No redirect is followed, no body read; the caller limits the time of it all.
     /// `public` is the host of the public address, `secret` a header by which the application knows us.
     ///

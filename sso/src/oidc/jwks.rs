@@ -41,10 +41,7 @@ impl KeySet {
     /// A name picks its key. A set whose only fitting key has no name at all gives that one: there is nothing the
     /// name could tell it from (RFC 7517 §4.5 leaves `kid` to the provider).
     pub(super) fn find_key(&self, algorithm: Algorithm, kid: Option<&str>) -> Result<&PublicKey, NoKey> {
-        let fits = |key: &&PublishedKey| {
-            algorithm.takes_key(&key.public) && key.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
-        };
-        let fitting: Vec<&PublishedKey> = self.0.iter().filter(fits).collect();
+        let fitting: Vec<&PublishedKey> = self.0.iter().filter(|key| key.fits(algorithm)).collect();
         let named: Vec<&PublishedKey> = match kid {
             Some(kid) => fitting.iter().copied().filter(|key| key.kid.as_deref() == Some(kid)).collect(),
             None => fitting.clone(),
@@ -57,9 +54,21 @@ impl KeySet {
         }
     }
 
-    #[cfg(test)]
-    fn len(&self) -> usize {
+    /// The number of keys.
+    pub(super) fn count_keys(&self) -> usize {
         self.0.len()
+    }
+
+    /// Tells whether a key is there that signs by this algorithm.
+    pub(super) fn has_key_for(&self, algorithm: Algorithm) -> bool {
+        self.0.iter().any(|key| key.fits(algorithm))
+    }
+}
+
+impl PublishedKey {
+    /// Tells whether it may sign by this algorithm.
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        algorithm.takes_key(&self.public) && self.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
     }
 }
 
@@ -190,7 +199,7 @@ mod tests {
         }
         let padded = URL_SAFE_NO_PAD.encode([&[0][..], &[0xff; 256]].concat());
         assert_eq!(count_bits(&padded), Some(2048));
-        assert_eq!(set(&[json!({"kty": "AKP"}), rsa(256), rsa(128)]).unwrap().len(), 1);
+        assert_eq!(set(&[json!({"kty": "AKP"}), rsa(256), rsa(128)]).unwrap().count_keys(), 1);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod claims;
 mod exchange;
 mod hosts;
 mod id_token;
+mod inquiry;
 mod jwks;
 mod jws;
 mod logout_token;
@@ -27,6 +28,7 @@ use portcullis_policy::Timestamp;
 use serde_json::{Map, Value};
 
 pub use answer::AuthorizationResponse;
+pub use inquiry::{AuthorizationWord, ClientWord, OidcInquiry, PublishedKeys};
 pub use logout_token::LogoutNotice;
 pub use settings::{ClaimNames, OidcSettings, SubjectClaim, Uses};
 

@@ -13,12 +13,13 @@ use http::header::ACCEPT;
 use http::{Request, Response, StatusCode};
 use portcullis_policy::Timestamp;
 use tokio::sync::Mutex;
+use url::Url;
 
 use super::hosts::Hosts;
 use super::jwks::{self, KeySet};
 use super::metadata::Metadata;
 use super::settings::OidcSettings;
-use crate::{Class, Fetch, LoginRefusal};
+use crate::{Class, Fetch, FetchError, LoginRefusal};
 
 /// A provider that failed is left alone so long, in milliseconds.
 const RETRY_MS: i64 = 5_000;
@@ -184,9 +185,9 @@ impl Provider {
     }
 
     async fn ask_for_everything(&self) -> Result<Arc<Known>, LoginRefusal> {
-        let address = self.hosts.check_fetched("issuer", &Metadata::document_address(&self.issuer))?;
+        let address = self.document_address()?;
         let answer = self.get_document("the metadata of the identity provider", address.as_str()).await?;
-        let metadata = Metadata::read_document(answer.body(), &self.issuer, &self.hosts)?;
+        let metadata = self.read_metadata(answer.body())?;
         let before = self.cached();
         for unusable in &metadata.unusable {
             let is_known = before.as_ref().is_some_and(|known| known.metadata.unusable.contains(unusable));
@@ -208,7 +209,31 @@ impl Provider {
         Ok(known)
     }
 
-    async fn get_document(&self, what: &'static str, address: &str) -> Result<Response<Bytes>, LoginRefusal> {
+    /// The address of the metadata, judged.
+    pub(super) fn document_address(&self) -> Result<Url, LoginRefusal> {
+        self.check_fetched("issuer", &Metadata::document_address(&self.issuer))
+    }
+
+    /// Reads the metadata as a login would.
+    pub(super) fn read_metadata(&self, document: &[u8]) -> Result<Metadata, LoginRefusal> {
+        Metadata::read_document(document, &self.issuer, &self.hosts)
+    }
+
+    /// Judges an address that we would connect to ourselves.
+    pub(super) fn check_fetched(&self, what: &str, url: &str) -> Result<Url, LoginRefusal> {
+        self.hosts.check_fetched(what, url)
+    }
+
+    /// Sends a request and gives the answer as it is. Nothing is concluded of it for logins.
+    pub(super) async fn fetch_answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, FetchError> {
+        (self.fetch)(request).await
+    }
+
+    pub(super) async fn get_document(
+        &self,
+        what: &'static str,
+        address: &str,
+    ) -> Result<Response<Bytes>, LoginRefusal> {
         let request = Request::get(address).header(ACCEPT, "application/json").body(Bytes::new()).ok();
         let answer = self.ask_provider(Class::OidcMetadata, what, request).await?;
         if answer.status() == StatusCode::OK {

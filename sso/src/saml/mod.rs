@@ -58,7 +58,7 @@ use portcullis_policy::Timestamp;
 pub use authn_request::AuthnRequest;
 pub use check::SamlCheck;
 pub use decrypt::DecryptionKey;
-pub use idp::{Examination, Keep, LogoutArrival, LogoutMessage, Renewal, SamlIdp};
+pub use idp::{Examination, Keep, LogoutArrival, LogoutMessage, Renewal, SamlIdp, SamlInquiry};
 pub use idp_key::{IdpKey, KeyStanding};
 pub use inbound::{PostMessage, SignedMessage};
 pub use key_book::{BookListing, BookedKey, BookedState, KeyBook, PinnedKey};

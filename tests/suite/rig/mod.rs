@@ -12,6 +12,7 @@ pub mod program;
 pub mod rehearsal;
 pub mod saml_idp;
 pub mod seed;
+pub mod served_provider;
 pub mod settings;
 pub mod shape;
 pub mod shipped;

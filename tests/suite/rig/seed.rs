@@ -66,6 +66,11 @@ impl Seed {
 
     /// Makes a user or a group.
     pub async fn post(&self, target: &str, body: Value) {
+        self.post_at(target, body, Timestamp::now()).await;
+    }
+
+    /// The same at another time.
+    pub async fn post_at(&self, target: &str, body: Value, now: Timestamp) {
         let request = http::Request::post(target).header("content-type", "application/scim+json");
         let request = request.body(Bytes::from(body.to_string())).unwrap();
         let Ok(ScimRequest::Write(write)) = portcullis_scim::read_request(&self.schemas, &request) else {
@@ -74,7 +79,7 @@ impl Seed {
         // Nobody is in yet: there is nothing to enforce.
         let (org, directory) = (OrgId::ONLY, DirectoryId::ONLY);
         let origin = Origin::of_actor("suite");
-        let _ = self.store.write_resource(org, directory, &write, &origin, Timestamp::now()).await.unwrap();
+        let _ = self.store.write_resource(org, directory, &write, &origin, now).await.unwrap();
     }
 
     /// Makes users whose `externalId`, address and name are all the same, with a session each.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 
-pub use self::renewal::Renewal;
+pub use self::renewal::{Renewal, SamlInquiry};
 use super::check::CheckList;
 use super::idp_key::{IdpKey, KeyStanding, show_fingerprint};
 use super::key_book::KeyBook;

@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use portcullis_policy::Timestamp;
 
 use super::super::idp_key::{IdpKey, KeyStanding, refuse_standing, show_fingerprint, to_hex};
 use super::super::settings::MetadataSource;
 use super::super::{IdpMetadata, MetadataRules};
 use super::{SamlIdp, refuse_metadata};
-use crate::LoginRefusal;
+use crate::clock_gap::read_clock_gap;
+use crate::{Fetch, LoginRefusal};
 
 /// Metadata that could not be had is not asked for again by logins in this time, in milliseconds.
 const RETRY_MS: u64 = 5_000;
@@ -25,6 +26,16 @@ pub enum Renewal {
     Same,
     /// It was fetched a moment ago, in vain: whoever comes again in some seconds has it fetched anew.
     TooSoon,
+}
+
+/// The findings about one identity provider of SAML, asked without a login.
+#[derive(Debug)]
+pub struct SamlInquiry {
+    /// Its metadata as it is now, each key under the word that counts; or why there is none.
+    pub metadata: Result<IdpMetadata, LoginRefusal>,
+    /// The gap between the clocks in milliseconds, positive where the provider's is ahead; `None` where nobody was asked, or no
+    /// date came.
+    pub clock_gap_ms: Option<i64>,
 }
 
 /// The keys in which new metadata differs from the metadata before it: fingerprints (SHA-256).
@@ -73,6 +84,25 @@ impl SamlIdp {
                 Err(refusal)
             }
         }
+    }
+
+    /// Asks for the metadata, where it has an address, and concludes nothing of it: what is known stays as it is, nothing is
+    /// kept, and no key is written into the book. `clock` is asked around the answer.
+    pub async fn inquire(&self, clock: &(dyn Fn() -> Timestamp + Sync)) -> SamlInquiry {
+        let sent = clock();
+        let (document, clock_gap_ms) = match &self.settings.metadata {
+            MetadataSource::Document(text) => (Ok(text.clone()), None),
+            MetadataSource::Address(address) => match fetch_metadata(&self.fetch, address).await {
+                Ok((document, headers)) => (Ok(document), read_clock_gap(&headers, sent, clock())),
+                Err(refusal) => (Err(refusal), None),
+            },
+        };
+        let metadata =
+            document.and_then(|document| self.read_metadata(&document, clock())).map(|mut read| {
+                read.signing = self.book.judge_keys(self.name(), self.settings.approves_keys, &read.signing);
+                read
+            });
+        SamlInquiry { metadata, clock_gap_ms }
     }
 
     /// Writes the keys of what is known into the book, as those of today: once the configuration is in force that names this
@@ -141,25 +171,7 @@ impl SamlIdp {
     }
 
     async fn fetch_document(&self, address: &str) -> Result<Arc<str>, LoginRefusal> {
-        let what = "the metadata of the identity provider";
-        let unusable = || refuse_metadata(what, "an address that HTTP cannot carry", "Check saml.metadata.");
-        let request = Request::get(address).body(Bytes::new()).map_err(|_| unusable())?;
-        let answer = (self.fetch)(request).await.map_err(|error| {
-            let remedy = "Check saml.metadata, and that its address can be reached from this machine.";
-            refuse_metadata(what, &error.chain(), remedy)
-        })?;
-        if answer.status() != StatusCode::OK {
-            let remedy = if answer.status().is_redirection() {
-                "Redirects are not followed. Write the address that the metadata itself has."
-            } else {
-                "Check saml.metadata: its address must lead to the metadata itself."
-            };
-            return Err(refuse_metadata(what, &format!("{} from {address}", answer.status()), remedy));
-        }
-        let text = std::str::from_utf8(answer.body()).map_err(|_| {
-            refuse_metadata("XML in UTF-8", "bytes that are no UTF-8", "Check saml.metadata.")
-        })?;
-        Ok(text.into())
+        fetch_metadata(&self.fetch, address).await.map(|(document, _)| document)
     }
 
     pub(super) fn read_metadata(&self, document: &str, now: Timestamp) -> Result<IdpMetadata, LoginRefusal> {
@@ -212,6 +224,28 @@ impl SamlIdp {
         let changed = ChangedKeys { added: without(&after, &before), removed: without(&before, &after) };
         (!changed.added.is_empty() || !changed.removed.is_empty()).then_some(changed)
     }
+}
+
+/// Fetches a document: it, and the fields of the answer.
+async fn fetch_metadata(fetch: &Fetch, address: &str) -> Result<(Arc<str>, HeaderMap), LoginRefusal> {
+    let what = "the metadata of the identity provider";
+    let unusable = || refuse_metadata(what, "an address that HTTP cannot carry", "Check saml.metadata.");
+    let request = Request::get(address).body(Bytes::new()).map_err(|_| unusable())?;
+    let answer = fetch(request).await.map_err(|error| {
+        let remedy = "Check saml.metadata, and that its address can be reached from this machine.";
+        refuse_metadata(what, &error.chain(), remedy)
+    })?;
+    if answer.status() != StatusCode::OK {
+        let remedy = if answer.status().is_redirection() {
+            "Redirects are not followed. Write the address that the metadata itself has."
+        } else {
+            "Check saml.metadata: its address must lead to the metadata itself."
+        };
+        return Err(refuse_metadata(what, &format!("{} from {address}", answer.status()), remedy));
+    }
+    let text = std::str::from_utf8(answer.body())
+        .map_err(|_| refuse_metadata("XML in UTF-8", "bytes that are no UTF-8", "Check saml.metadata."))?;
+    Ok((text.into(), answer.headers().clone()))
 }
 
 fn fingerprints(metadata: &IdpMetadata) -> Vec<[u8; 32]> {
