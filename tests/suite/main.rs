@@ -25,6 +25,7 @@ mod headers;
 mod histories;
 mod imports;
 mod in_a_browser;
+mod journeys;
 mod leaving;
 mod logs;
 mod manifests;
