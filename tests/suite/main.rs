@@ -30,6 +30,7 @@ mod leaving;
 mod logs;
 mod manifests;
 mod mapping;
+mod messages;
 mod metrics;
 mod model;
 mod play;

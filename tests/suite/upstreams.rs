@@ -79,7 +79,7 @@ impl TlsFront {
 }
 
 /// A socket in the file system before an application.
-fn listen_at(path: &Path, application: SocketAddr) {
+pub(crate) fn listen_at(path: &Path, application: SocketAddr) {
     let listener = UnixListener::bind(path).unwrap();
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {
