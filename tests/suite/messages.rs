@@ -55,8 +55,16 @@ const OF_THE_FILE: &[(&str, &str, &str)] = &[
     ("route-role", "", "bindings: one-role.yml\nroutes:\n  - path: /**\n    allow: [owner]\n"),
     ("route-without-bindings", "", "routes:\n  - path: /**\n    allow: [owner]\n"),
     ("routes-without-rest", "", "routes:\n  - path: /a/**\n    allow: signed-in\n"),
-    ("certificate-file", "", "listen:\n  proxy:\n    tls:\n      - { certificate: nowhere.crt, key: app.key }\n"),
-    ("certificate-key", "", "listen:\n  proxy:\n    tls:\n      - { certificate: app.crt, key: other.key }\n"),
+    (
+        "certificate-file",
+        "",
+        "listen:\n  proxy:\n    tls:\n      - { certificate: nowhere.crt, key: app.key }\n",
+    ),
+    (
+        "certificate-key",
+        "",
+        "listen:\n  proxy:\n    tls:\n      - { certificate: app.crt, key: other.key }\n",
+    ),
     ("certificate-host", "", "listen:\n  proxy:\n    tls:\n      - { certificate: app.crt, key: app.key }\n"),
 ];
 
@@ -165,7 +173,8 @@ fn rows() -> BTreeMap<String, String> {
         let cells: Vec<&str> = rest.split(" | ").collect();
         let [id, _, message, remedy] = cells.as_slice() else { panic!("four cells: {line}") };
         assert!(remedy.trim_end_matches('|').trim().len() > 3, "no remedy: {line}");
-        let message = message.strip_prefix("`` ").and_then(|rest| rest.strip_suffix(" ``")).unwrap_or(message);
+        let message =
+            message.strip_prefix("`` ").and_then(|rest| rest.strip_suffix(" ``")).unwrap_or(message);
         let message = message.trim_matches('`').replace("\\|", "|");
         let id = id.trim_end_matches('`').to_owned();
         assert!(rows.insert(id.clone(), message).is_none(), "{id} is there twice");
@@ -244,8 +253,7 @@ fn what_a_file_can_have_wrong() {
     let (desk, mut told) = (Desk::new(), Told::load());
     for (id, find, put) in OF_THE_FILE {
         assert!(SMALLEST.contains(find), "{id}: {find} is not there");
-        let text =
-            if find.is_empty() { format!("{SMALLEST}{put}") } else { SMALLEST.replacen(find, put, 1) };
+        let text = if find.is_empty() { format!("{SMALLEST}{put}") } else { SMALLEST.replacen(find, put, 1) };
         fs::write(desk.path("portcullis.yaml"), text).unwrap();
         told.hear(id, &desk.said(&["check"]));
     }
@@ -357,7 +365,9 @@ async fn why_a_login_is_refused() {
     order(&stage, "enable");
 
     let callback = stage.program.settings.callback("op");
-    for (id, find, put) in [("oidc_state", "state=", "state=x"), ("oidc_provider_error", "code=", "error=access_denied&x=")] {
+    for (id, find, put) in
+        [("oidc_state", "state=", "state=x"), ("oidc_provider_error", "code=", "error=access_denied&x=")]
+    {
         let mut browser = stage.program.browser();
         let answer = sign_in_until(&mut browser, &mira, &callback).await;
         assert_eq!(browser.look(&answer.as_str().replace(find, put)).await.status(), 403, "{id}");
@@ -384,7 +394,10 @@ async fn why_a_login_is_refused() {
     goes_wrong(&stage, &una).await;
     told.hear_line("linked_to_another", &refusal(&stage, "linked_to_another").await);
 
-    stage.program.reload(|settings| settings.client_secret = "another-secret-than-the-clients".to_owned()).await;
+    stage
+        .program
+        .reload(|settings| settings.client_secret = "another-secret-than-the-clients".to_owned())
+        .await;
     goes_wrong(&stage, &mira).await;
     told.hear_line("oidc_token_endpoint", &refusal(&stage, "oidc_token_endpoint").await);
     told.end(OF_A_LOGIN);
@@ -401,7 +414,10 @@ async fn why_a_login_by_saml_is_refused() {
     let mut browser = stage.program.browser();
     let page = sign_in_saml(&mut browser, &idp.unasked(&sp.entity_id, None), &mira).await;
     assert_eq!(page.status(), 403);
-    told.hear_line("saml_in_response_to", &stage.program.logged(&["\"reason\":\"saml_in_response_to\""]).await);
+    told.hear_line(
+        "saml_in_response_to",
+        &stage.program.logged(&["\"reason\":\"saml_in_response_to\""]).await,
+    );
 
     let mut browser = stage.program.browser();
     let (page, form) = sign_in_saml_until(&mut browser, "/", &mira).await;
@@ -482,7 +498,10 @@ async fn what_is_said_while_it_runs() {
         told.hear(id, &said(stage.program.folder(), words));
     }
     said(stage.program.folder(), &["token", "new", "--scim", "--name", "okta"]);
-    told.hear("token-name-taken", &said(stage.program.folder(), &["token", "new", "--scim", "--name", "okta"]));
+    told.hear(
+        "token-name-taken",
+        &said(stage.program.folder(), &["token", "new", "--scim", "--name", "okta"]),
+    );
 
     scim_answers(&stage, &mut told).await;
     told.end(OF_WHAT_RUNS);

@@ -79,7 +79,8 @@ impl Op {
 
     /// Registers a client under one address that it may be led back to.
     pub async fn register_at(&self, client: &Client, callback: &str) {
-        let said = json!({ "client_id": client.id, "client_secret": client.secret, "redirect_uris": [callback] });
+        let said =
+            json!({ "client_id": client.id, "client_secret": client.secret, "redirect_uris": [callback] });
         self.rig("client", &said).await;
     }
 

@@ -253,10 +253,16 @@ impl Journey {
         assert_eq!(self.transcript.sum, self.transcript.counted(), "how much it was");
     }
 
-    fn write(&self, name: &str, text: &str) {
+    /// Writes a file as it is printed, but for what is replaced.
+    pub fn write(&self, name: &str, text: &str) {
         let path = self.folder().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, self.here(text)).unwrap();
+    }
+
+    /// Gives a command whose output is not written down, and says what it printed.
+    pub fn run(&mut self, line: &str) -> String {
+        self.shell.give(&self.here(line)).join("\n")
     }
 
     fn give(&mut self, line: &str, wanted: &[String]) {
@@ -326,7 +332,11 @@ impl Journey {
                 let (page, said) = (self.page(), self.page().text());
                 for text in texts {
                     let (at, logs) = (&page.url, self.logs());
-                    assert!(said.contains(text), "{text} is not on {at} ({}):\n{said}\n{logs}", page.status());
+                    assert!(
+                        said.contains(text),
+                        "{text} is not on {at} ({}):\n{said}\n{logs}",
+                        page.status()
+                    );
                 }
             }
             ("refused", [status]) => {
@@ -357,9 +367,9 @@ pub fn reference_on(page: &str) -> Option<String> {
     let is_group =
         |group: &str| group.len() == 4 && group.chars().all(|c| c.is_ascii_digit() || c.is_ascii_uppercase());
     let words = page.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
-    let found = words.into_iter().find(|word| {
-        word.split_once('-').is_some_and(|(first, second)| is_group(first) && is_group(second))
-    });
+    let found = words
+        .into_iter()
+        .find(|word| word.split_once('-').is_some_and(|(first, second)| is_group(first) && is_group(second)));
     found.map(str::to_owned)
 }
 
