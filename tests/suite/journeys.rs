@@ -14,18 +14,27 @@ use crate::rig::browser::HeadlessBrowser;
 use crate::rig::directory::DirectoryClient;
 use crate::rig::idp::{Client, Op, finish_sign_in, sign_in};
 use crate::rig::journey::{Journey, Transcript, folder, spans};
+use crate::rig::peer::rigs;
 use crate::rig::{ports, until, wire};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_calendar_behind_portcullis_and_canaille_beside_it() {
+    needs!("curl");
     needs!("radicale");
     needs!("canaille");
+    let page = fs::read_to_string(folder().join("radicale-canaille.md")).unwrap();
+    for (peer, name) in [("radicale", "radicale=="), ("canaille", "Canaille==")] {
+        let pins = fs::read_to_string(rigs().join(peer).join("requirements.txt")).unwrap();
+        let pinned = pins.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        assert!(page.contains(pinned), "it was played with {name}{pinned}, and says another");
+    }
     let mut journey = Journey::prepare(Transcript::load("radicale-canaille.md"), &["radicale", "canaille"]);
     journey.follow(async |_, action, words| panic!("nobody knows [{action}] {words:?}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_of_ones_own_for_whom_one_invites() {
+    needs!("curl");
     needs!("op");
     needs!("flask");
     let op = Op::start();
@@ -69,6 +78,7 @@ fn commands_of(section: &str) -> BTreeSet<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_ten_minutes_of_the_readme() {
+    needs!("curl");
     needs!("op");
     let section = ten_minutes();
     let [smallest, directory] = files_of(&section).try_into().expect("two files");

@@ -310,24 +310,26 @@ impl Journey {
         self.named.insert(name.trim_matches(['‹', '›']).to_owned(), number);
     }
 
+    /// Fills in the form that has the first of these fields, and sends it.
+    pub async fn fill(&mut self, fields: &[(&str, &str)]) {
+        self.send_form(fields[0].0, fields).await;
+    }
+
+    async fn send_form(&mut self, field: &str, fields: &[(&str, &str)]) {
+        let page = self.page.clone().unwrap();
+        let form = page.form_with(field);
+        let form = form.unwrap_or_else(|| panic!("no {field} on {}:\n{}", page.url, page.text()));
+        let form = fields.iter().fold(form, |form, (name, value)| form.with(name, value));
+        self.page = Some(self.browser.submit(&page, &form).await);
+    }
+
     /// Does one thing in the browser; false where it is none.
     async fn act(&mut self, action: &str, words: &[String]) -> bool {
         match (action, words) {
             ("open", [address]) => self.page = Some(self.browser.open(address).await),
-            ("enter", [value, field]) => {
-                let page = self.page.clone().unwrap();
-                let form = page.form_with(field);
-                let form = form.unwrap_or_else(|| panic!("no {field} on {}:\n{}", page.url, page.text()));
-                // A button that is pressed says its name too, as canaille's.
-                let form = form.with(field, value).with("answer", "");
-                self.page = Some(self.browser.submit(&page, &form).await);
-            }
-            ("press", [field]) => {
-                let page = self.page.clone().unwrap();
-                let form = page.form_with(field);
-                let form = form.unwrap_or_else(|| panic!("no {field} on {}:\n{}", page.url, page.text()));
-                self.page = Some(self.browser.submit(&page, &form).await);
-            }
+            // A button that is pressed says its name too, as canaille's.
+            ("enter", [value, field]) => self.fill(&[(field, value), ("answer", "")]).await,
+            ("press", [field]) => self.send_form(field, &[]).await,
             ("read", texts) if !texts.is_empty() => {
                 let (page, said) = (self.page(), self.page().text());
                 for text in texts {
