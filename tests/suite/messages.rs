@@ -12,15 +12,18 @@ use tempfile::TempDir;
 
 use crate::needs;
 use crate::rig::application::Application;
-use crate::rig::directory::user;
+use crate::rig::directory::{USER, user};
 use crate::rig::idp::{Op, sign_in, sign_in_until};
-use crate::rig::journey::fits;
+use crate::rig::journey::{fits, reference_on};
 use crate::rig::ports;
-use crate::rig::program::{binary, bounded};
-use crate::rig::saml_idp::{SignedParts, SimpleSaml, sign_in_saml, sign_in_saml_until};
+use crate::rig::program::{Program, binary, bounded};
+use crate::rig::saml_idp::{
+    Crewjam, SentNameId, SignedParts, SimpleSaml, SpAtIdp, sign_in_saml, sign_in_saml_until,
+};
 use crate::rig::settings::{Settings, oidc, rand};
 use crate::rig::sqlite_lock;
 use crate::rig::stage::Stage;
+use crate::rig::wire::{self, whole};
 
 /// Situations that a file alone makes: what stands in it, and what has to be there for this message. An empty first text
 /// is the end of the file.
@@ -93,10 +96,14 @@ const OF_A_LOGIN: &[&str] = &[
     "linked_to_another",
     "oidc_state",
     "oidc_provider_error",
+    "no_name",
     "oidc_token_endpoint",
+    "oidc_metadata-issuer",
 ];
 
-const OF_SAML: &[&str] = &["saml_in_response_to", "saml_signature_invalid", "tries"];
+const OF_SAML: &[&str] = &["saml_in_response_to", "saml_signature_invalid", "saml_subject", "tries"];
+
+const OF_SHA1: &[&str] = &["saml_signature_policy"];
 
 const OF_WHAT_RUNS: &[&str] = &[
     "oidc_metadata",
@@ -104,6 +111,8 @@ const OF_WHAT_RUNS: &[&str] = &[
     "reload-refused",
     "reload-problem",
     "reload-restart",
+    "role",
+    "unknown_host",
     "app-unreachable",
     "app-slow",
     "app-tls",
@@ -185,7 +194,7 @@ fn rows() -> BTreeMap<String, String> {
 #[test]
 fn each_row_has_a_situation_and_each_situation_a_row() {
     let of_the_file = OF_THE_FILE.iter().map(|(id, ..)| *id);
-    let others = [OF_THE_START, OF_A_LOGIN, OF_SAML, OF_WHAT_RUNS].concat();
+    let others = [OF_THE_START, OF_A_LOGIN, OF_SAML, OF_SHA1, OF_WHAT_RUNS].concat();
     let situations: BTreeSet<String> = of_the_file.chain(others).map(str::to_owned).collect();
     assert_eq!(rows().into_keys().collect::<BTreeSet<_>>(), situations);
 }
@@ -376,6 +385,13 @@ async fn why_a_login_is_refused() {
     let mut browser = stage.program.browser();
     assert_eq!(sign_in(&mut browser, "/", &mira).await.status(), 200);
 
+    let nameless = format!("bare-{:x}", rand());
+    stage.directory.create(&json!({ "schemas": [USER], "userName": "bare", "externalId": nameless })).await;
+    stage.program.reload(|settings| settings.more = "headers:\n  user: email\n".to_owned()).await;
+    goes_wrong(&stage, &nameless).await;
+    told.hear_line("no_name", &refusal(&stage, "no_name").await);
+    stage.program.reload(|settings| settings.more = String::new()).await;
+
     let by_address = |settings: &mut Settings| {
         settings.idps = settings.idps.replace(
             "    oidc:\n",
@@ -400,6 +416,13 @@ async fn why_a_login_is_refused() {
         .await;
     goes_wrong(&stage, &mira).await;
     told.hear_line("oidc_token_endpoint", &refusal(&stage, "oidc_token_endpoint").await);
+
+    // A warning about whoever is linked at the other issuer comes first: the end of the reload is waited for.
+    stage.program.settings.idps = stage.program.settings.idps.replace("//idp.localhost", "//127.0.0.1");
+    stage.program.write();
+    assert!(stage.program.hang_up().await);
+    assert_eq!(stage.program.browser().open("/").await.status(), 503);
+    told.hear_line("oidc_metadata-issuer", &refusal(&stage, "oidc_metadata").await);
     told.end(OF_A_LOGIN);
 }
 
@@ -407,7 +430,7 @@ async fn why_a_login_is_refused() {
 async fn why_a_login_by_saml_is_refused() {
     needs!("simplesamlphp");
     let (idp, mut told) = (SimpleSaml::shared(), Told::load());
-    let (stage, sp) = crate::saml::stage_at(idp, |_| {}, |sp| sp.sign = SignedParts::Both).await;
+    let (stage, mut sp) = crate::saml::stage_at(idp, |_| {}, |sp| sp.sign = SignedParts::Both).await;
     let mira = crate::saml::person(idp, "mira", "mira@corp.test", &[]);
     stage.directory.person("mira@corp.test", &mira).await;
 
@@ -432,7 +455,29 @@ async fn why_a_login_by_saml_is_refused() {
     assert_eq!(browser.submit(&page, &form).await.status(), 200);
     assert_eq!(copy.submit(&page, &form).await.status(), 503);
     told.hear_line("tries", &stage.program.logged(&["\"reason\":\"tries\""]).await);
+
+    sp.name_id = SentNameId::Transient;
+    idp.register(&sp);
+    assert_eq!(sign_in_saml(&mut stage.program.browser(), "/", &mira).await.status(), 403);
+    told.hear_line("saml_subject", &stage.program.logged(&["\"reason\":\"saml_subject\""]).await);
     told.end(OF_SAML);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_login_by_an_old_signature_is_refused() {
+    needs!("crewjam");
+    let (idp, mut told) = (Crewjam::start().await, Told::load());
+    let mut settings = Settings::new(ports::free());
+    settings.idps = crate::saml::saml("corp", "{folder}/idp.xml", "[corp.test]", crate::saml::BY_NAME_ID, "");
+    let mut program = Program::install(settings);
+    fs::write(program.folder().join("idp.xml"), idp.metadata().await).unwrap();
+    program.begin().await;
+    let ours = |page: &str| format!("{}/.portcullis/saml/corp/{page}", program.settings.origin());
+    idp.register(&SpAtIdp::new(&ours("metadata"), &ours("acs"))).await;
+    assert_eq!(sign_in_saml(&mut program.browser(), "/", "alice").await.status(), 403);
+    let line = program.logged(&["\"reason\":\"saml_signature_policy\""]).await;
+    told.hear_line("saml_signature_policy", &line);
+    told.end(OF_SHA1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -447,6 +492,9 @@ async fn what_is_said_while_it_runs() {
     let at = app.address;
     let change = |settings: &mut Settings| {
         settings.upstream = format!("unix:{}", socket.display());
+        settings.bindings =
+            Some("version: 1\nroles: [admin]\nbindings:\n  - group: Owners\n    role: admin\n".to_owned());
+        settings.more = ROUTES.to_owned();
         settings.scim_more = "  rate: { per_second: 1, burst: 30 }\n";
         settings.idps = oidc("op", &format!("http://{}", ports::free()), "nobody");
     };
@@ -455,6 +503,12 @@ async fn what_is_said_while_it_runs() {
     told.hear_line("way-around", &stage.program.logged(&["there is a way around"]).await);
     assert_eq!(stage.program.browser().open("/").await.status(), 503);
     told.hear_line("oidc_metadata", &stage.program.logged(&["login refused", "oidc_metadata"]).await);
+
+    let refused = alice.get("/admin/x").await;
+    told.hear("role", &detail_of(&stage, refused.json()["ref"].as_str().unwrap()).await);
+    let request = http::Request::get("/").header("host", "10.1.2.3:8080").body(whole("")).unwrap();
+    let answer = wire::ask(stage.program.proxy(), request).await.unwrap();
+    told.hear("unknown_host", &detail_of(&stage, &reference_on(&answer.text()).unwrap()).await);
 
     let fails = async |stage: &Stage, id: &str, upstream: String, path: &str, status: u16| {
         let answer = alice.get(path).await;
@@ -482,7 +536,7 @@ async fn what_is_said_while_it_runs() {
     stage.program.write();
     assert!(!stage.program.hang_up().await);
     told.hear_line("reload-restart", &stage.program.logged(&["takes a restart"]).await);
-    stage.program.settings.more = String::new();
+    stage.program.settings.more = ROUTES.to_owned();
     stage.program.write();
 
     // A name that is somebody else's id.
@@ -507,14 +561,25 @@ async fn what_is_said_while_it_runs() {
     told.end(OF_WHAT_RUNS);
 }
 
+const ROUTES: &str =
+    "routes:\n  - path: /admin/**\n    allow: [admin]\n  - path: /**\n    allow: signed-in\n";
+
+/// What the record of a refusal has under `detail` and `help`.
+async fn detail_of(stage: &Stage, reference: &str) -> String {
+    let record = crate::refusals::told(stage, reference).await;
+    let field =
+        |name: &str| record.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("").trim().to_owned();
+    format!("{}; {}", field("detail:"), field("help:"))
+}
+
 /// What the directory is answered. It is asked more and more, so this comes last.
 async fn scim_answers(stage: &Stage, told: &mut Told) {
-    let detail = |answer: crate::rig::wire::Answer| {
+    let detail = |answer: wire::Answer| {
         format!("{}: {}", answer.status.as_u16(), answer.json()["detail"].as_str().unwrap())
     };
     let directory = &stage.directory;
     let nobody = directory.clone().with_token("not-the-token-of-anybody-here");
-    let bare = crate::rig::wire::get(stage.program.settings.scim, "localhost", "/scim/v2/Users").await;
+    let bare = wire::get(stage.program.settings.scim, "localhost", "/scim/v2/Users").await;
     told.hear("scim-401-none", &detail(bare.unwrap()));
     told.hear("scim-401", &detail(nobody.send(Method::GET, "/Users", None).await));
     told.hear_line("scim-401-log", &stage.program.logged(&["a SCIM request without a known token"]).await);
