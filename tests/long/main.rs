@@ -15,6 +15,7 @@ mod floods;
 mod histories;
 mod idle;
 mod imports;
+mod journeys;
 mod keycloak;
 mod packages;
 mod rig_keycloak;

@@ -188,7 +188,7 @@ async fn a_response_that_nobody_asked_for_is_not_read_or_begins_a_login_of_ours(
 }
 
 /// The form with another message.
-fn with_message(
+pub(crate) fn with_message(
     form: &crate::rig::html::HtmlForm,
     change: impl FnOnce(String) -> String,
 ) -> crate::rig::html::HtmlForm {

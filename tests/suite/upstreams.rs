@@ -159,7 +159,7 @@ async fn half_a_record_that_nobody_asked_for_is_nobodys_answer() {
 }
 
 /// A socket in the file system before an application.
-fn listen_at(path: &Path, application: SocketAddr) {
+pub(crate) fn listen_at(path: &Path, application: SocketAddr) {
     let listener = UnixListener::bind(path).unwrap();
     tokio::spawn(async move {
         while let Ok((mut near, _)) = listener.accept().await {

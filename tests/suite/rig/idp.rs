@@ -77,6 +77,13 @@ impl Op {
         .await;
     }
 
+    /// Registers a client under one address that it may be led back to.
+    pub async fn register_at(&self, client: &Client, callback: &str) {
+        let said =
+            json!({ "client_id": client.id, "client_secret": client.secret, "redirect_uris": [callback] });
+        self.rig("client", &said).await;
+    }
+
     /// Registers a client that is told of the ends of sessions at `heard_at`.
     pub async fn client_told_at(&self, settings: &Settings, heard_at: &str) -> Client {
         let client = Client::drawn();

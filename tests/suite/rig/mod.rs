@@ -7,6 +7,7 @@ pub mod front;
 pub mod idp;
 pub mod import_crash;
 pub mod inspect;
+pub mod journey;
 pub mod peer;
 pub mod program;
 pub mod rehearsal;
