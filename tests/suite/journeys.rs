@@ -137,6 +137,8 @@ async fn the_ten_minutes_of_the_readme() {
     assert_eq!(sign_in(&mut browser, "/home", "mira").await.status(), 200);
     let seen = app.last("/home").unwrap();
     assert_eq!(seen.header("x-forwarded-user").as_deref(), Some("mira@example.com"));
+    let said = give(&mut journey, "portcullis doctor", "");
+    assert!(said.ends_with(": nothing failed, 0 warnings."), "{said}");
 
     // The directory speaks.
     assert!(section.contains("take `provisioning: none` out and add"));
