@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portcullis_config::{Environment, File, KeyLines, Loaded, Problems};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::ground::{self, Inquirer};
 use crate::limits::Limits;
@@ -115,15 +115,17 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
     };
     let manager = ServiceManager::of_process();
     manager.tell_ready();
-    let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload(), manager.clone()));
+    let (leave, leaving) = oneshot::channel();
+    let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload(), manager.clone(), leaving));
     let end = running.wait_end(asked()).await;
+    drop(leave);
     manager.tell_stopping();
     if end == ServiceEnd::Asked {
         let seconds = running.stop_grace().as_secs();
         tracing::info!("asked to end: no new requests, those in flight may take {seconds} s");
     }
     let (hurry, hurried) = watch::channel(false);
-    let mut shutdown = pin!(running.shutdown(hurried));
+    let mut shutdown = pin!(running.shutdown(hurried, reloading));
     loop {
         tokio::select! {
             () = &mut shutdown => break,
@@ -133,7 +135,6 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
             }
         }
     }
-    reloading.abort();
     match end {
         ServiceEnd::Asked => Exit::Fine,
         ServiceEnd::Failed => Exit::Failed,
@@ -141,13 +142,27 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
 }
 
 /// Reloads at each SIGHUP, one after another; those that come meanwhile are one. A reload that fails by a fault of ours
-/// is not the last one.
-async fn reload_at_hangup(mut hangup: Signal, reload: Reload, manager: ServiceManager) {
-    while hangup.recv().await.is_some() {
+/// is not the last one. Once `leaving` is dropped it begins none, and is over with the one under way.
+async fn reload_at_hangup(
+    mut hangup: Signal,
+    reload: Reload,
+    manager: ServiceManager,
+    mut leaving: oneshot::Receiver<()>,
+) {
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut leaving => return,
+            Some(()) = hangup.recv() => {}
+            else => return,
+        }
         manager.tell_reloading();
         let reload = reload.clone();
         if let Err(error) = tokio::spawn(async move { reload.reload().await }).await {
             tracing::error!(%error, "the reload failed: send SIGHUP again");
+        }
+        if leaving.try_recv() == Err(oneshot::error::TryRecvError::Closed) {
+            return;
         }
         manager.tell_ready();
     }

@@ -57,8 +57,9 @@ impl Running {
 
     /// Leaves: no new requests, those in flight may end, then everything is written down and closed. SCIM, the admin
     /// socket and health answer until the last exchange is gone, so that a removal in that time is heard, and enforced.
-    /// Whatever is still waited for once `hurried` says so is given up.
-    pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>) {
+    /// A reload that is under way, `reloading`, ends before the database is closed. Whatever is still waited for once
+    /// `hurried` says so is given up.
+    pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>, reloading: JoinHandle<()>) {
         let grace = self.stop_grace();
         let Self { drain, hurry, stop, draining, reload, server, listeners, _lock } = self;
         draining.store(true, Ordering::Release);
@@ -80,6 +81,13 @@ impl Running {
                 () = once_true(hurried.clone()) => listener.abort(),
             }
         }
+        tokio::select! {
+            // What it had not yet ended is ended by the next start, by the same file.
+            ended = tokio::time::timeout(CLOSE, reloading) => if ended.is_err() {
+                tracing::warn!("a reload is still under way after {} s: it is not waited for", CLOSE.as_secs());
+            },
+            () = once_true(hurried.clone()) => {}
+        }
         // A disk that does not answer holds up no end either: what was acknowledged is on it.
         let closing = async {
             ticks::save_seen(&reload.core).await;
@@ -95,7 +103,7 @@ impl Running {
     }
 }
 
-/// The time that the last writes may take.
+/// The time that a reload may take to end, and the last writes.
 const CLOSE: Duration = Duration::from_secs(5);
 
 /// Events that end the service.

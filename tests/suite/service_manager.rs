@@ -1,6 +1,7 @@
 //! What the service manager is told, in its order: it waits for a start, a reload and an end by these words.
 
 use std::os::unix::net::UnixDatagram;
+use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -43,6 +44,37 @@ async fn a_start_a_reload_and_an_end_are_told() {
     program.signal(Signal::TERM);
     assert_eq!(next(&manager).await, "STOPPING=1\nSTATUS=Lets end what is in flight");
     assert!(program.ended().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_is_under_way_ends_before_the_program_does() {
+    let app = Application::start().await;
+    let mut program = Program::install(Settings::new(app.address));
+    let manager = UnixDatagram::bind(program.folder().join(MANAGER)).unwrap();
+    let fifo = program.folder().join("gate");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    program.begin().await;
+    assert_eq!(next(&manager).await, "READY=1\nSTATUS=Serves");
+
+    program.settings.upstream = format!(
+        "\n  url: http://{}\n  secret_header:\n    name: X-Gate\n    value: ${{run:cat {}}}\n",
+        app.address,
+        fifo.display()
+    );
+    program.write();
+    program.signal(Signal::HUP);
+    assert!(next(&manager).await.starts_with("RELOADING=1\n"));
+    program.signal(Signal::TERM);
+    assert!(next(&manager).await.starts_with("STOPPING=1\n"));
+    // Its command speaks only now.
+    let mut speaks = Command::new("timeout");
+    speaks.args(["20", "sh", "-c", "echo 0123456789abcdef0123456789abcdef >\"$0\""]).arg(&fifo);
+    let spoke = tokio::task::spawn_blocking(move || speaks.status());
+    assert!(spoke.await.unwrap().unwrap().success());
+    assert!(program.ended().await.success());
+    program.logged(&["the configuration is in force, on everything that runs"]).await;
+    manager.set_nonblocking(true).unwrap();
+    assert!(manager.recv(&mut [0; 16]).is_err(), "what leaves is not ready");
 }
 
 #[tokio::test(flavor = "multi_thread")]
