@@ -77,9 +77,7 @@ impl Doctor {
         };
         match self.part {
             None => examine(self.json, look_at_everything),
-            Some(DoctorPart::Scim(output)) => {
-                examine(output.json, |checkup| Checks::of_list(directory::look_at_directory(checkup)))
-            }
+            Some(DoctorPart::Scim(output)) => examine(output.json, look_at_scim),
             Some(DoctorPart::Upstream(output)) => {
                 examine(output.json, |checkup| Checks::of_list(checkup.wait_for(app::look_at_app(checkup))))
             }
@@ -97,6 +95,14 @@ fn look_at_everything(checkup: &Checkup) -> Checks {
         let idps = checkup.file.idps.iter().map(|idp| look_at_idp(checkup, idp));
         found.extend(join_all(idps).await.into_iter().flatten());
     });
+    found.extend(directory::look_at_directory(checkup));
+    Checks::of_list(found)
+}
+
+/// What is not known of a directory has its reason in the machine.
+fn look_at_scim(checkup: &Checkup) -> Checks {
+    let is_read = checkup.glance().is_some();
+    let mut found = if is_read { Vec::new() } else { machine::look_at_machine(checkup) };
     found.extend(directory::look_at_directory(checkup));
     Checks::of_list(found)
 }

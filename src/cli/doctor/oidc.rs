@@ -182,7 +182,7 @@ fn judge_client(name: &str, settings: &OidcSettings, word: &ClientWord) -> Docto
             id,
             name,
             "unauthorized_client: the provider takes the client, and not that it redeems codes",
-            "Allow this client the authorization code grant",
+            "Allow this client the authorization code grant. Some providers say this of a wrong client_secret too",
         ),
         ClientWord::Untold(word) => DoctorCheck::warn(
             id,
@@ -191,7 +191,8 @@ fn judge_client(name: &str, settings: &OidcSettings, word: &ClientWord) -> Docto
             "Sign in once. If that is refused, portcullis ref tells why, by the number on the page",
         ),
         ClientWord::Unasked(why) => {
-            DoctorCheck::warn(id, name, format!("was not told: {why}"), "Ask again, or sign in once")
+            let remedy = "Let this machine reach the token endpoint that the metadata names: no login works without it";
+            DoctorCheck::fail(id, name, format!("was not told: {why}"), remedy)
         }
     }
 }

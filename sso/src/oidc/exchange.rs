@@ -25,6 +25,34 @@ pub(super) struct TokenResponse {
     pub(super) access_token: Option<Secret>,
 }
 
+/// What a request for tokens holds that must stand nowhere else, in every form in which an answer could repeat it.
+pub(super) struct SentSecrets(Vec<Secret>);
+
+impl SentSecrets {
+    pub(super) fn of(settings: &OidcSettings, code: &Secret, verifier: &str) -> Self {
+        let mut plain = vec![code.expose(), verifier];
+        let mut joined = None;
+        if let Some(secret) = &settings.client_secret {
+            plain.push(secret.expose());
+            joined = Some(join_credentials(&settings.client_id, secret));
+        }
+        let forms = plain.into_iter().flat_map(|text| [text.to_owned(), form_encode(text)]);
+        Self(forms.chain(joined).filter(|text| !text.is_empty()).map(Secret::new).collect())
+    }
+
+    #[cfg(test)]
+    pub(super) fn of_texts(texts: &[&str]) -> Self {
+        Self(texts.iter().copied().map(Secret::new).collect())
+    }
+
+    /// A word of the answer as it may be told.
+    pub(super) fn withhold<'a>(&self, word: &'a str) -> &'a str {
+        if self.0.iter().any(|secret| word.contains(secret.expose())) { REPEATED } else { word }
+    }
+}
+
+const REPEATED: &str = "(not told: it repeats what was sent)";
+
 /// The request that redeems a code.
 pub(super) fn token_request(
     settings: &OidcSettings,
@@ -56,9 +84,15 @@ pub(super) fn token_request(
 
 /// Name and secret are form-encoded before they are joined (RFC 6749 §2.3.1); ordinary Basic does not do that.
 fn basic_credentials(client_id: &str, secret: &Secret) -> Option<HeaderValue> {
-    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = format!("{}:{}", encoded(client_id), encoded(secret.expose()));
-    sensitive_header(&format!("Basic {}", STANDARD.encode(pair)))
+    sensitive_header(&format!("Basic {}", join_credentials(client_id, secret)))
+}
+
+fn join_credentials(client_id: &str, secret: &Secret) -> String {
+    STANDARD.encode(format!("{}:{}", form_encode(client_id), form_encode(secret.expose())))
+}
+
+fn form_encode(text: &str) -> String {
+    form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 fn sensitive_header(value: &str) -> Option<HeaderValue> {
@@ -69,7 +103,10 @@ fn sensitive_header(value: &str) -> Option<HeaderValue> {
 
 /// Reads the answer of the token endpoint: of an answer the tokens, of an error its code. Whatever else is in it may
 /// be of any kind.
-pub(super) fn read_tokens(answer: &Response<Bytes>) -> Result<TokenResponse, LoginRefusal> {
+pub(super) fn read_tokens(
+    answer: &Response<Bytes>,
+    sent: &SentSecrets,
+) -> Result<TokenResponse, LoginRefusal> {
     let refuse =
         |got: String, remedy| LoginRefusal::new(Class::OidcTokenEndpoint, "tokens for the code", got, remedy);
     let found = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
@@ -82,7 +119,8 @@ pub(super) fn read_tokens(answer: &Response<Bytes>) -> Result<TokenResponse, Log
             return Err(refuse(answer.status().to_string(), BROKEN).passing(is_busy));
         };
         let description = text("error_description").map_or_else(String::new, |text| format!(": {text}"));
-        return Err(refuse(format!("{error}{description}"), remedy_for(error)).passing(is_busy));
+        let told = format!("{error}{description}");
+        return Err(refuse(sent.withhold(&told).to_owned(), remedy_for(error)).passing(is_busy));
     }
     // The parser's own words may quote the answer, and the answer holds tokens.
     if found.is_none() {
@@ -107,7 +145,10 @@ fn remedy_for(error: &str) -> &'static str {
         "invalid_grant" => {
             "The code was used before, is too old, or belongs to another login. Start again from the application."
         }
-        "unauthorized_client" => "Allow this client the authorization code grant.",
+        "unauthorized_client" => {
+            "Allow this client the authorization code grant. Some providers, Keycloak among them, say this of a wrong \
+             client_secret too."
+        }
         _ => BROKEN,
     }
 }
@@ -204,13 +245,31 @@ mod tests {
         assert!(body(&sent).ends_with("&client_id=client+id"));
     }
 
+    #[test]
+    fn an_answer_that_repeats_what_was_sent_is_not_told() {
+        for auth in [ClientAuth::Basic, ClientAuth::Post] {
+            let settings = settings(auth, Some("p:w%"));
+            let sent = request(&settings);
+            let secrets = SentSecrets::of(&settings, &Secret::new("c+d"), "verifier");
+            let header = sent.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap());
+            for echo in [Some(body(&sent)), header, Some("p:w%"), Some("c+d"), Some("a verifier")] {
+                let Some(echo) = echo else { continue };
+                let told = serde_json::json!({"error": "invalid_request", "error_description": format!("got {echo}!")});
+                let answer = Response::builder().status(400).body(Bytes::from(told.to_string())).unwrap();
+                let refusal = read_tokens(&answer, &secrets).err().unwrap();
+                assert_eq!(refusal.got, REPEATED, "{echo}");
+            }
+            assert_eq!(secrets.withhold("invalid_grant: too old"), "invalid_grant: too old");
+        }
+    }
+
     fn answer(status: u16, body: &'static str) -> Response<Bytes> {
         Response::builder().status(status).body(Bytes::from_static(body.as_bytes())).unwrap()
     }
 
     #[test]
     fn answers_of_the_token_endpoint_are_told_apart() {
-        let read = |status, body| read_tokens(&answer(status, body));
+        let read = |status, body| read_tokens(&answer(status, body), &SentSecrets::of_texts(&[]));
         let found =
             read(200, r#"{"id_token":"i","access_token":"a","token_type":"bearer","expires_in":"x"}"#)
                 .unwrap();
@@ -246,7 +305,7 @@ mod tests {
         #[test]
         fn junk_from_the_endpoints_is_refused(status in 200..600u16, body in proptest::collection::vec(any::<u8>(), 0..100)) {
             let answer = Response::builder().status(status).body(Bytes::from(body)).unwrap();
-            prop_assert!(read_tokens(&answer).is_err());
+            prop_assert!(read_tokens(&answer, &SentSecrets::of_texts(&[])).is_err());
             prop_assert!(!matches!(read_userinfo(&answer), Ok(Userinfo::Plain(_))));
         }
     }

@@ -15,7 +15,7 @@ use url::Url;
 
 use super::OidcIdp;
 use super::algorithm::Algorithm;
-use super::exchange;
+use super::exchange::{self, SentSecrets};
 use super::jwks::{self, KeySet};
 use super::metadata::Metadata;
 use crate::LoginRefusal;
@@ -203,11 +203,11 @@ impl OidcIdp {
         let Some(request) = request else {
             return ClientWord::Unasked("client_id or client_secret cannot be sent by HTTP".to_owned());
         };
-        let sent = clock();
+        let asked = clock();
         match self.provider.fetch_answer(request).await {
             Ok(answer) => {
-                gaps.extend(read_clock_gap(answer.headers(), sent, clock()));
-                read_client_word(&answer)
+                gaps.extend(read_clock_gap(answer.headers(), asked, clock()));
+                read_client_word(&answer, &SentSecrets::of(&self.settings, &code, verifier.expose()))
             }
             Err(error) => ClientWord::Unasked(shown(&error.chain()).into()),
         }
@@ -239,10 +239,11 @@ fn read_authorization(answer: &Response<Bytes>, asked: &Url, redirect_uri: &str)
             };
         }
         // Of its own pages: the address may say what the page would.
-        return read_words(error.unwrap_or_default().as_bytes(), false)
+        return read_words(error.unwrap_or_default().as_bytes(), true)
             .unwrap_or(AuthorizationWord::Untold(status));
     }
-    let is_refusal = status.is_client_error() || status.is_server_error();
+    // Who is busy or broken has not looked at what we asked.
+    let is_refusal = status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS;
     read_words(answer.body(), is_refusal).unwrap_or(AuthorizationWord::Untold(status))
 }
 
@@ -261,7 +262,7 @@ fn is_at(to: &Url, redirect_uri: &str) -> bool {
 }
 
 /// Finds what a page says in words that no other page has. A page of an error may say it in plain words too; another page
-/// may only repeat what we asked for.
+/// may only repeat what we asked for, or have the words of every error in its script.
 fn read_words(body: &[u8], is_refusal: bool) -> Option<AuthorizationWord> {
     let text = String::from_utf8_lossy(body).to_ascii_lowercase();
     let text = ["redirect_uri=", "redirect_uri%3d", "client_id=", "client_id%3d"]
@@ -269,9 +270,12 @@ fn read_words(body: &[u8], is_refusal: bool) -> Option<AuthorizationWord> {
         .fold(text, |text, echoed| text.replace(echoed, ""));
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     // Entra's numbers; Google's, Okta's and oidc-provider's own words.
-    if says(&["aadsts700016", "invalid_client", "unauthorized_client", "deleted_client"])
+    if says(&["aadsts700016"])
         || is_refusal
             && says(&[
+                "invalid_client",
+                "unauthorized_client",
+                "deleted_client",
                 "client not found",
                 "unknown client",
                 "no such client",
@@ -281,7 +285,7 @@ fn read_words(body: &[u8], is_refusal: bool) -> Option<AuthorizationWord> {
     {
         return Some(AuthorizationWord::UnknownClient);
     }
-    if says(&["aadsts50011", "redirect_uri_mismatch", "invalid_redirect_uri"])
+    if says(&["aadsts50011"])
         || is_refusal && says(&["redirect_uri", "redirect uri", "redirecturi", "callback url"])
     {
         return Some(AuthorizationWord::OtherRedirectUri);
@@ -290,16 +294,19 @@ fn read_words(body: &[u8], is_refusal: bool) -> Option<AuthorizationWord> {
 }
 
 /// Reads the answer to a token request whose code is none.
-fn read_client_word(answer: &Response<Bytes>) -> ClientWord {
+fn read_client_word(answer: &Response<Bytes>, sent: &SentSecrets) -> ClientWord {
     let status = answer.status();
     let said = serde_json::from_slice::<Map<String, Value>>(answer.body()).ok();
     let error = said.as_ref().and_then(|said| said.get("error")).and_then(Value::as_str);
     match error {
         Some("invalid_grant") => ClientWord::Taken,
-        Some("unauthorized_client") => ClientWord::NotAllowed,
         Some(word @ "invalid_client") => ClientWord::Refused(word.to_owned()),
-        Some(word) if status == StatusCode::UNAUTHORIZED => ClientWord::Refused(shown(word).into()),
-        Some(word) => ClientWord::Untold(shown(word).into()),
+        // Keycloak says unauthorized_client of a wrong secret.
+        Some(word) if status == StatusCode::UNAUTHORIZED => {
+            ClientWord::Refused(shown(sent.withhold(word)).into())
+        }
+        Some("unauthorized_client") => ClientWord::NotAllowed,
+        Some(word) => ClientWord::Untold(shown(sent.withhold(word)).into()),
         None if status == StatusCode::UNAUTHORIZED => ClientWord::Refused(status.to_string()),
         None => ClientWord::Untold(status.to_string()),
     }
@@ -350,6 +357,14 @@ mod tests {
                 Word::Untold(StatusCode::BAD_REQUEST),
             ),
             (500, "", "", Word::Untold(StatusCode::INTERNAL_SERVER_ERROR)),
+            (
+                200,
+                "",
+                "<script>errors={invalid_client:1,redirect_uri_mismatch:2}",
+                Word::Untold(StatusCode::OK),
+            ),
+            (503, "", "busy: redirect_uri", Word::Untold(StatusCode::SERVICE_UNAVAILABLE)),
+            (429, "", "slower: redirect_uri", Word::Untold(StatusCode::TOO_MANY_REQUESTS)),
         ] {
             let found = read_authorization(&answer(status, location, body), &asked, OURS);
             assert_eq!(found, word, "{status} {location} {body}");
@@ -359,20 +374,24 @@ mod tests {
     #[test]
     fn a_secret_is_taken_where_only_the_code_is_refused() {
         use ClientWord as Word;
+        let sent = SentSecrets::of_texts(&["c0de"]);
         for (status, body, word) in [
             (400, r#"{"error":"invalid_grant"}"#, Word::Taken),
             (401, r#"{"error":"invalid_client"}"#, Word::Refused("invalid_client".into())),
             (400, r#"{"error":"invalid_client"}"#, Word::Refused("invalid_client".into())),
             (401, "no", Word::Refused("401 Unauthorized".into())),
+            (401, r#"{"error":"unauthorized_client"}"#, Word::Refused("unauthorized_client".into())),
+            (400, r#"{"error":"got (c0de)"}"#, Word::Untold("(not told: it repeats what was sent)".into())),
+            (401, r#"{"error":"no c0de"}"#, Word::Refused("(not told: it repeats what was sent)".into())),
             (400, r#"{"error":"unauthorized_client"}"#, Word::NotAllowed),
             (400, r#"{"error":"invalid_request"}"#, Word::Untold("invalid_request".into())),
             (200, "<html>", Word::Untold("200 OK".into())),
             (500, "", Word::Untold("500 Internal Server Error".into())),
             (400, r#"{"error":7}"#, Word::Untold("400 Bad Request".into())),
         ] {
-            assert_eq!(read_client_word(&answer(status, "", body)), word, "{status} {body}");
+            assert_eq!(read_client_word(&answer(status, "", body), &sent), word, "{status} {body}");
         }
         let hostile = answer(400, "", "{\"error\":\"a\\u001b[2J\\r\\nok\"}");
-        assert!(!format!("{:?}", read_client_word(&hostile)).contains('\u{1b}'));
+        assert!(!format!("{:?}", read_client_word(&hostile, &sent)).contains('\u{1b}'));
     }
 }

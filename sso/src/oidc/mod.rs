@@ -34,7 +34,7 @@ pub use settings::{ClaimNames, OidcSettings, SubjectClaim, Uses};
 
 use self::algorithm::Algorithm;
 use self::claims::{Claims, Lack};
-use self::exchange::{TokenResponse, Userinfo};
+use self::exchange::{SentSecrets, TokenResponse, Userinfo};
 use self::id_token::Expected;
 use self::jwks::KeySet;
 use self::jws::TokenKind;
@@ -306,7 +306,7 @@ impl OidcIdp {
         let request = exchange::token_request(&self.settings, &metadata.token, code, verifier);
         let answer =
             self.provider.ask_provider(Class::OidcTokenEndpoint, "tokens for the code", request).await?;
-        exchange::read_tokens(&answer)
+        exchange::read_tokens(&answer, &SentSecrets::of(&self.settings, code, verifier))
     }
 
     /// Verifies something with the provider's keys; where none fits, once more with keys that are newer.

@@ -143,6 +143,9 @@ impl<'a> TreeReader<'a> {
     }
 
     fn take_written_text(&mut self, text: &str) -> Result<(), XmlFault> {
+        if self.open.is_empty() && !text.chars().all(is_white_space) {
+            return Err(text_outside(text));
+        }
         if text.contains("]]>") {
             return Err(XmlFault::malformed("no ]]> in a text", repeated(text)));
         }
@@ -153,13 +156,16 @@ impl<'a> TreeReader<'a> {
     }
 
     fn take_reference(&mut self, reference: &str) -> Result<(), XmlFault> {
+        if self.open.is_empty() {
+            return Err(text_outside(reference));
+        }
         let character = resolve_reference(reference)?;
         self.take_text(character.encode_utf8(&mut [0; 4]))
     }
 
     fn take_text(&mut self, text: &str) -> Result<(), XmlFault> {
         let Some(parent) = self.open.last_mut() else {
-            return Err(XmlFault::malformed("nothing beside the root element", repeated(text)));
+            return Err(text_outside(text));
         };
         match parent.children.last_mut() {
             Some(XmlNode::Text(before)) => before.push_str(text),
@@ -293,6 +299,13 @@ fn read_utf8(bytes: &[u8]) -> Result<&str, XmlFault> {
     std::str::from_utf8(bytes).map_err(|_| XmlFault::malformed("UTF-8", "other bytes"))
 }
 
+/// Text outside of every element: the file is of another kind then, a key perhaps, so nothing of it is repeated.
+fn text_outside(text: &str) -> XmlFault {
+    let kind =
+        if text.trim_start().starts_with("-----BEGIN ") { "a PEM block" } else { "text that is no XML" };
+    XmlFault::malformed("nothing beside the root element", kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::xml::XmlFaultKind::{self, Forbidden, Malformed, TooLarge};
@@ -300,6 +313,21 @@ mod tests {
 
     fn read(text: &str) -> Result<XmlElement, XmlFault> {
         XmlElement::read_document(text, &XmlBounds::MESSAGE)
+    }
+
+    #[test]
+    fn nothing_is_repeated_of_a_file_that_is_no_xml() {
+        for hidden in [
+            "-----BEGIN PRIVATE KEY-----\nhidden",
+            "hidden",
+            "&hidden;",
+            "hidden]]>",
+            " <a/> hidden",
+            "a<hidden",
+        ] {
+            let said = format!("{:?}", read(hidden).unwrap_err());
+            assert!(!said.contains("hidden"), "{said}");
+        }
     }
 
     fn kind(text: &str) -> Option<XmlFaultKind> {
