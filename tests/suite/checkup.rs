@@ -492,3 +492,27 @@ async fn a_provider_of_saml_that_nobody_here_wrote_is_understood() {
     assert!(checks["op keys"].1.starts_with("1 signing key, certificate until 2"), "{checks:#?}");
     assert_eq!(checks["op clock"].0, "ok", "{checks:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_token_endpoint_says_of_the_secret_is_told_without_the_secret() {
+    let scene = Scene::start(|_| {}).await;
+    let secret = scene.program.settings.client_secret.clone();
+    scene.op.say("/token", 400, format!(r#"{{"error":"{secret} is not known"}}"#));
+    scene.assert_check(0, "op client_secret", "warn", "(not told: it repeats what was sent)");
+    scene.op.say("/token", 401, r#"{"error":"unauthorized_client"}"#);
+    scene.assert_check(
+        1,
+        "op client_secret",
+        "fail",
+        "invalid_client: the provider refuses client ID or secret",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_cannot_be_read_fails_the_directory_too() {
+    let scene = Scene::install(|_| {}).await;
+    fs::create_dir(scene.program.folder().join("state")).unwrap();
+    fs::write(scene.program.database(), [0x5a; 8192]).unwrap();
+    let (code, said) = scene.run(&["doctor", "scim"]);
+    assert!(code == Some(1) && said.contains("the database cannot be used"), "{said}");
+}
