@@ -43,17 +43,16 @@ impl AssertionSigner {
         }
     }
 
-    /// Says who is there to one upstream, where that is signed: by the line at hand, or a new one. Without a key nothing is
-    /// said, and an application that asks for it refuses.
+    /// Says who is there, by the claims of that very person, to one upstream: by the line at hand, or a new one. Without a
+    /// key nothing is said, and an application that asks for it refuses.
     pub(crate) fn tell(
         &self,
-        who: &Arc<Principal>,
+        (who, claims): (&Arc<Principal>, &SignedClaims),
         session: &Session,
         upstream: Option<&str>,
         now: Timestamp,
         told: &mut Told,
     ) {
-        let Some(claims) = who.claims() else { return };
         let signs = self.key.load();
         let Some(signs) = &*signs else { return };
         session.with_signed_lines(|kept| {

@@ -22,7 +22,7 @@ use portcullis_proxy::LogDetail;
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{OpenError, Store, StoreError};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::net::UnixStream;
 use tokio::runtime::{Handle, Runtime};
 use tower::ServiceExt as _;
@@ -139,12 +139,20 @@ impl StoreReach {
     ///
     /// # Errors
     /// [`ReachError::Elsewhere`] where the store is taken by somebody who does not listen, [`ReachError::Foreign`]
-    /// where it is another user's.
+    /// where it is another user's, [`ReachError::Silent`] where the program hangs.
     pub(super) async fn open_home(home: &Home, missing: WithoutDatabase) -> Result<Self, ReachError> {
         let Home { state, database, .. } = home;
         let socket = state.join(SOCKET);
         match connect_socket(&socket).await {
-            Ok(_) => return Ok(Self(StoreWay::Program(socket))),
+            Ok(_) => {
+                // A change may take its time; whether anybody is there to make it shows at once.
+                if let Err(silent @ ReachError::Silent { .. }) =
+                    ask_program::<IgnoredAny>(state, "/condition").await
+                {
+                    return Err(silent);
+                }
+                return Ok(Self(StoreWay::Program(socket)));
+            }
             // Nobody listens: none was started, or one ended without tidying up.
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
@@ -474,6 +482,16 @@ mod tests {
             ask(&after, "GET", "/users", None).await.unwrap()["users"][0]["name"],
             "alice@example.com"
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_hangs_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = home(folder.path(), true);
+        std::fs::create_dir_all(&home.state).unwrap();
+        let _silent = tokio::net::UnixListener::bind(home.state.join(SOCKET)).unwrap();
+        let reached = StoreReach::open_home(&home, WithoutDatabase::Refuse).await;
+        assert!(matches!(reached, Err(ReachError::Silent { .. })));
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use http::Response;
@@ -515,4 +516,28 @@ async fn a_database_that_cannot_be_read_fails_the_directory_too() {
     fs::write(scene.program.database(), [0x5a; 8192]).unwrap();
     let (code, said) = scene.run(&["doctor", "scim"]);
     assert!(code == Some(1) && said.contains("the database cannot be used"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_else_has_the_port_of_health_is_not_the_program() {
+    let scene = Scene::install(|_| {}).await;
+    scene.assert_check(0, "portcullis health", "warn", "nobody listens, as no program runs");
+    let listener = std::net::TcpListener::bind(scene.program.settings.health).unwrap();
+    let says: Arc<Mutex<&str>> = Arc::default();
+    let said = says.clone();
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let mut socket = socket.unwrap();
+            let _ = socket.read(&mut [0; 1024]);
+            let _ = socket.write_all(said.lock().unwrap().as_bytes());
+        }
+    });
+    for (answer, detail) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nready\n", "no program runs with this state folder"),
+        ("SSH-2.0-somebody\r\n", "is listened at by something else"),
+        ("", "is listened at by something else"),
+    ] {
+        *says.lock().unwrap() = answer;
+        scene.assert_check(1, "portcullis health", "fail", detail);
+    }
 }

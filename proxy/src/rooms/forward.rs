@@ -256,17 +256,19 @@ impl Forward {
         let trace =
             trace.map_or_else(|| Cow::Owned(Trace::from_headers(&head.headers, false)), Cow::Borrowed);
         let (place, who) = (exchange.open.place(), exchange.open.who());
+        let upstream = exchange.open.pass().upstream();
         let Rewritten { mut told, stripped } = rewrite_known(
             &mut head.headers,
             has,
-            (place, exchange.open.pass().upstream()),
+            (place, upstream),
             who.map(|who| &**who),
             &client.peer,
             &trace,
         );
-        if let Some((who, session)) = who.zip(exchange.open.session()) {
-            let upstream = exchange.open.pass().upstream();
-            self.signer.tell(who, session, upstream, Timestamp::now(), &mut told);
+        if let Some((who, session)) = who.zip(exchange.open.session())
+            && let Some(claims) = who.claims()
+        {
+            self.signer.tell((who, claims), session, upstream, Timestamp::now(), &mut told);
         }
         if stripped > 0 {
             self.headers_stripped.inc_by(stripped as u64);

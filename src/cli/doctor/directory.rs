@@ -189,7 +189,7 @@ impl DirectoryCalls {
             let told = if self.counted.is_some() {
                 "no call yet"
             } else {
-                "none is known; the program does not run"
+                "none is known: the program, which counts them, does not answer"
             };
             return DoctorCheck::warn(
                 "calls",

@@ -1,5 +1,7 @@
 //! The program seen from outside: whether its health listener says ready, and whether the public address leads to it.
 
+use std::error::Error;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
@@ -32,12 +34,11 @@ pub(super) async fn look_at_listeners(checkup: &Checkup) -> Vec<DoctorCheck> {
         Ok(fetch) => fetch,
         Err(error) => return vec![DoctorCheck::failed_by("health", US, &error_chain(&error))],
     };
-    let runs = checkup.condition().is_some();
-    let ready = look_at_health(&fetch, health, runs).await;
-    let is_ready = ready.is_none();
+    let ready = look_at_health(checkup, &fetch, health).await;
+    let counts = checkup.condition().is_some() && ready.is_none();
     let ready =
         ready.unwrap_or_else(|| DoctorCheck::ok("health", US, format!("http://{health}/readyz says ready")));
-    vec![ready, look_at_public_url(checkup, &fetch, health, runs && is_ready).await]
+    vec![ready, look_at_public_url(checkup, &fetch, health, counts).await]
 }
 
 /// The address at which somebody on this machine reaches a listener.
@@ -50,17 +51,38 @@ fn address_here(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-async fn fetch_page(fetch: &Fetch, address: &str) -> Result<Response<Bytes>, String> {
-    let request = Request::get(address).body(Bytes::new()).map_err(|error| error.to_string())?;
-    fetch(request).await.map_err(|error: FetchError| error_chain(&error).to_string())
+/// A reason why a page could not be had.
+struct Unhad {
+    why: String,
+    /// Nobody listens there.
+    is_refused: bool,
+}
+
+async fn fetch_page(fetch: &Fetch, address: &str) -> Result<Response<Bytes>, Unhad> {
+    let request = Request::get(address)
+        .body(Bytes::new())
+        .map_err(|error| Unhad { why: error.to_string(), is_refused: false })?;
+    fetch(request).await.map_err(|error: FetchError| {
+        let chain = std::iter::successors(Some(&error as &dyn Error), |error| (*error).source());
+        let is_refused = chain
+            .filter_map(|error| error.downcast_ref::<io::Error>())
+            .any(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+        Unhad { why: error_chain(&error).to_string(), is_refused }
+    })
 }
 
 /// Finds what is wrong with the health listener; `None` where it says ready.
-async fn look_at_health(fetch: &Fetch, health: SocketAddr, runs: bool) -> Option<DoctorCheck> {
+async fn look_at_health(checkup: &Checkup, fetch: &Fetch, health: SocketAddr) -> Option<DoctorCheck> {
+    const OWN_PORT: &str = "Give listen.health a port of its own";
     let address = format!("http://{health}/readyz");
     Some(match fetch_page(fetch, &address).await {
         Ok(answer) if answer.status() == StatusCode::OK && answer.body().as_ref() == b"ready\n" => {
-            return None;
+            if !matches!(checkup.program, Ok(None)) {
+                return None;
+            }
+            let detail =
+                format!("{address} says ready, and no program runs with this state folder: another one does");
+            DoctorCheck::fail("health", US, detail, OWN_PORT)
         }
         Ok(answer) if answer.status() == StatusCode::SERVICE_UNAVAILABLE => {
             let said = String::from_utf8_lossy(answer.body()).trim().to_owned();
@@ -75,17 +97,31 @@ async fn look_at_health(fetch: &Fetch, health: SocketAddr, runs: bool) -> Option
             "health",
             US,
             format!("{address} answers {}: something else listens there", answer.status()),
-            "Give listen.health a port of its own",
+            OWN_PORT,
         ),
-        Err(why) if runs => DoctorCheck::fail(
-            "health",
-            US,
-            format!("{address} does not answer: {why}"),
-            "Compare listen.health with the file that the program was started with",
-        ),
-        Err(_) => {
-            DoctorCheck::warn("health", US, format!("{address}: nobody listens, as no program runs"), "")
-        }
+        Err(unhad) => match &checkup.program {
+            Ok(Some(_)) => DoctorCheck::fail(
+                "health",
+                US,
+                format!("{address} does not answer: {}", unhad.why),
+                "Compare listen.health with the file that the program was started with",
+            ),
+            Ok(None) if unhad.is_refused => {
+                DoctorCheck::warn("health", US, format!("{address}: nobody listens, as no program runs"), "")
+            }
+            Ok(None) => DoctorCheck::fail(
+                "health",
+                US,
+                format!("{address} is listened at by something else, as no program runs: {}", unhad.why),
+                OWN_PORT,
+            ),
+            Err(_) => DoctorCheck::warn(
+                "health",
+                US,
+                format!("{address} does not answer: {}", unhad.why),
+                "See above at program",
+            ),
+        },
     })
 }
 
@@ -106,7 +142,7 @@ async fn look_at_public_url(
     );
     let answer = match fetch_page(fetch, &address).await {
         Ok(answer) => answer,
-        Err(why) => {
+        Err(Unhad { why, .. }) => {
             let runs = checkup.condition().is_some();
             let detail = format!("{address} cannot be had from this machine: {why}");
             let remedy = "See that its name leads here, that its certificate is for it, and that something listens \
@@ -127,8 +163,17 @@ async fn look_at_public_url(
     let Some(before) = before else {
         return DoctorCheck::ok(id, US, format!("{address} answers as Portcullis does"));
     };
-    if has_counted(fetch, health, before).await {
-        return DoctorCheck::ok(id, US, format!("{address} answers, and leads to the program that runs"));
+    match tokio::time::timeout(COUNTED, has_counted(fetch, health, before)).await {
+        Ok(Some(true)) => {
+            return DoctorCheck::ok(id, US, format!("{address} answers, and leads to the program that runs"));
+        }
+        Ok(Some(false)) => {}
+        Ok(None) | Err(_) => {
+            let detail = format!(
+                "{address} answers as Portcullis does; whether it leads to the program that runs is not known"
+            );
+            return DoctorCheck::warn(id, US, detail, "Ask again once the program answers at /metrics");
+        }
     }
     DoctorCheck::fail(
         id,
@@ -140,15 +185,19 @@ async fn look_at_public_url(
     )
 }
 
-/// Waits a moment for the count of our own pages to grow: a request is counted once its answer has gone out.
-async fn has_counted(fetch: &Fetch, health: SocketAddr, before: f64) -> bool {
+/// The time that the count of a page may take to be told.
+const COUNTED: Duration = Duration::from_secs(6);
+
+/// Waits a moment for the count of our own pages to grow: a request is counted once its answer has gone out. `None` where the
+/// count is not told.
+async fn has_counted(fetch: &Fetch, health: SocketAddr, before: f64) -> Option<bool> {
     for _ in 0..20 {
-        if count_own_pages(fetch, health).await.is_none_or(|after| after > before) {
-            return true;
+        if count_own_pages(fetch, health).await? > before {
+            return Some(true);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    false
+    Some(false)
 }
 
 async fn count_own_pages(fetch: &Fetch, health: SocketAddr) -> Option<f64> {
