@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_policy::{SIGNED_HEADER, escaped};
 
 use super::home::StateFolder;
-use super::reach::{StoreReach, WithoutDatabase, build_runtime};
+use super::reach::StoreReach;
 use crate::operator::ToldHeaders;
 use crate::terminal::{Exit, print_error, print_text};
 
@@ -47,19 +47,7 @@ impl ExplainOrders {
             Ok(home) => home,
             Err(exit) => return exit,
         };
-        let runtime = match build_runtime() {
-            Ok(runtime) => runtime,
-            Err(error) => return print_error(&error),
-        };
-        runtime.block_on(async {
-            let reach = match StoreReach::open_home(&home, WithoutDatabase::Refuse).await {
-                Ok(reach) => reach,
-                Err(error) => return print_error(&error),
-            };
-            let exit = headers.ask(&reach, config).await;
-            reach.leave().await;
-            exit
-        })
+        StoreReach::serve_command(&home, async |reach| headers.ask(reach, config).await)
     }
 }
 

@@ -175,19 +175,7 @@ impl RotateKey {
             Ok(home) => home,
             Err(exit) => return exit,
         };
-        let runtime = match reach::build_runtime() {
-            Ok(runtime) => runtime,
-            Err(error) => return print_error(&error),
-        };
-        runtime.block_on(async {
-            let reach = match StoreReach::open_home(&home, WithoutDatabase::Refuse).await {
-                Ok(reach) => reach,
-                Err(error) => return print_error(&error),
-            };
-            let exit = self.ask(&reach, config).await;
-            reach.leave().await;
-            exit
-        })
+        StoreReach::serve_command(&home, async |reach| self.ask(reach, config).await)
     }
 
     async fn ask(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {

@@ -135,6 +135,23 @@ impl StoreReach {
         })
     }
 
+    /// Reaches the store that is there for one command, which prints what it finds, and lets go of it.
+    pub(super) fn serve_command(home: &Home, command: impl AsyncFnOnce(&Self) -> Exit) -> Exit {
+        let runtime = match build_runtime() {
+            Ok(runtime) => runtime,
+            Err(error) => return print_error(&error),
+        };
+        runtime.block_on(async {
+            let reach = match Self::open_home(home, WithoutDatabase::Refuse).await {
+                Ok(reach) => reach,
+                Err(error) => return print_error(&error),
+            };
+            let exit = command(&reach).await;
+            reach.leave().await;
+            exit
+        })
+    }
+
     /// Finds the program that runs, else opens the store.
     ///
     /// # Errors

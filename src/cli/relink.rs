@@ -7,7 +7,7 @@ use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_config::Home;
 
-use super::reach::{ReachError, StoreReach, WithoutDatabase};
+use super::reach::{ReachError, StoreReach};
 use crate::relink::{LinkedPerson, MovableLinks, Moved};
 use crate::terminal::{Exit, fit_for_terminal, format_table, print_error, print_text};
 
@@ -27,19 +27,7 @@ pub(crate) struct Relink {
 
 impl Relink {
     pub(super) fn answer(self, home: &Home, config: Option<&Path>) -> Exit {
-        let runtime = match super::reach::build_runtime() {
-            Ok(runtime) => runtime,
-            Err(error) => return print_error(&error),
-        };
-        runtime.block_on(async {
-            let reach = match StoreReach::open_home(home, WithoutDatabase::Refuse).await {
-                Ok(reach) => reach,
-                Err(error) => return print_error(&error),
-            };
-            let exit = self.order_links(&reach, config).await;
-            reach.leave().await;
-            exit
-        })
+        StoreReach::serve_command(home, async |reach| self.order_links(reach, config).await)
     }
 
     async fn order_links(&self, reach: &StoreReach, config: Option<&Path>) -> Exit {
