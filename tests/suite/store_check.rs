@@ -29,7 +29,7 @@ async fn a_database_is_checked_beside_the_program_and_behind_its_end() {
             .await;
     stage
         .directory
-        .create(&json!({ "schemas": [USER, ACME], "userName": "carl@corp.test", ACME: { "desk": "d-7" } }))
+        .create(&json!({ "schemas": [USER, ACME], "userName": "carl@corp.test", ACME: { "desk": "desk-7" } }))
         .await;
     let said = printed(&stage.program.command(&["store", "check"]), 0);
     assert_eq!(said.lines().count(), 13, "a line a rule, and one for all:\n{said}");
@@ -40,14 +40,14 @@ async fn a_database_is_checked_beside_the_program_and_behind_its_end() {
     stage.program.kill();
     assert!(printed(&stage.program.command(&["store", "check"]), 0).contains("sound"));
     let mut database = sqlite_lock::open(&stage.program.database()).await;
-    let half = "update resource set doc = replace(doc, 'd-7', 'd-8') where name = 'carl@corp.test'; \
+    let half = "update resource set doc = replace(doc, 'desk-7', 'desk-8') where name = 'carl@corp.test'; \
                 update account set active = 0 where id = (select account from resource where name = 'bob@corp.test')";
     sqlx::raw_sql(half).execute(&mut database).await.unwrap();
     let said = printed(&stage.program.command(&["store", "check"]), 1);
     let bob = stage.id("bob@corp.test");
     assert!(said.contains(&format!("accounts: {bob}: the document says active")), "{said}");
     assert!(said.contains("search: ") && said.contains("1 rows that should find it are missing"), "{said}");
-    assert!(!said.contains("corp.test") && !said.contains("d-8"), "{said}");
+    assert!(!said.contains("corp.test") && !said.contains("desk-8"), "{said}");
     let output = stage.program.command(&["store", "check", "--json"]);
     let read: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), &read["sound"]), (Some(1), &json!(false)));
