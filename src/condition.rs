@@ -5,6 +5,7 @@
 use portcullis_policy::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::handover::{Former, UpgradeState};
 use crate::limits::Shares;
 use crate::operator::Operator;
 use crate::person::format_rfc3339;
@@ -20,6 +21,12 @@ pub(crate) struct ProgramCondition {
     pub(crate) clients: Option<usize>,
     /// The calls of a directory since it started.
     pub(crate) scim: ScimCalls,
+    /// What became of the last upgrade that was asked of it.
+    #[serde(default)]
+    pub(crate) upgrade: UpgradeState,
+    /// The processes that it has replaced, and that still carry what had begun there.
+    #[serde(default)]
+    pub(crate) replaced: Vec<Former>,
 }
 
 /// The calls of a directory since the program started.
@@ -41,6 +48,7 @@ impl Operator {
     /// Tells the condition; `None` where this process does not serve.
     pub(crate) fn describe_condition(&self) -> Option<ProgramCondition> {
         let metrics = self.metrics.as_ref()?;
+        let upgrades = self.upgrades.as_ref();
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
         Some(ProgramCondition {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -55,6 +63,8 @@ impl Operator {
                     .last_scim_call()
                     .map(|seconds| format_rfc3339(Timestamp(seconds.saturating_mul(1000)))),
             },
+            upgrade: upgrades.map(|upgrades| upgrades.state()).unwrap_or_default(),
+            replaced: self.revocation.predecessors().list(),
         })
     }
 }

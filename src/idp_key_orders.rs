@@ -320,7 +320,7 @@ impl Operator {
             why,
             "an order could not be stored: everybody of these identity providers is out, until it is repeated and committed, or this process ends. Look at the store"
         );
-        match self.revocation.wait_gone(cut).await {
+        match self.revocation.wait_held(cut).await {
             Ok(_) => OrderError::IdpsOnHold { exchanges, why: why.to_owned() },
             Err(error) => error.into(),
         }

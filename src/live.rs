@@ -68,6 +68,8 @@ pub(crate) struct Live {
     pub(crate) app_health: Option<Arc<AppHealth>>,
     /// The time that exchanges in flight may take once the process leaves.
     pub(crate) stop_grace: Duration,
+    /// The time for which this process may carry what has begun once another one has taken over.
+    pub(crate) upgrade_grace: Duration,
     /// The scheme and authority of the application, as browsers write them.
     pub(crate) public_origin: String,
     /// Settings that only a start reads.
@@ -106,6 +108,7 @@ impl Live {
             upstreams: settings::upstream_urls(file),
             app_health: settings::app_health(file, ways).map(Arc::new),
             stop_grace: file.stop_grace,
+            upgrade_grace: file.upgrade_grace,
             public_origin: file.public_url.origin().to_owned(),
             fixed: Fixed::from_file(file),
         }

@@ -6,6 +6,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -16,9 +17,7 @@ use crate::foreign::Foreign;
 
 /// A state folder that is this process's until the lock is dropped.
 #[derive(Debug)]
-pub(crate) struct Lock {
-    _lock: FileLock,
-}
+pub(crate) struct Lock(FileLock);
 
 /// Reasons why the state folder is not ours to use.
 #[derive(Debug, thiserror::Error)]
@@ -52,19 +51,57 @@ impl Lock {
     /// # Errors
     /// [`LockError::Held`], after a second, names the pid of the process that has it.
     pub(crate) fn take_folder(state: &Path) -> Result<Self, LockError> {
+        Self::take_handed(state, None)
+    }
+
+    /// The same with the lock of the process that hands it over.
+    ///
+    /// # Errors
+    /// The same; and the lock is of another folder.
+    pub(crate) fn take_handed(state: &Path, handed: Option<OwnedFd>) -> Result<Self, LockError> {
         own_folder(state)?;
-        let lock = FileLock::take_file(&state.join("lock")).map_err(|error| match error {
+        let path = state.join("lock");
+        let taken = match handed {
+            Some(handed) => FileLock::take_over(handed, &path),
+            None => FileLock::take_file(&path),
+        };
+        let lock = taken.map_err(|error| match error {
             NotLocked::Held(holder) => LockError::Held { state: state.to_owned(), holder },
             NotLocked::Io(source) => LockError::Take { state: state.to_owned(), source },
         })?;
-        Ok(Self { _lock: lock })
+        Ok(Self(lock))
+    }
+
+    /// The lock once more, for the process that takes over.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub(crate) fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.0.duplicate()
+    }
+
+    /// Writes whose it is, once it was handed over and comes back.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn sign(&mut self) -> io::Result<()> {
+        self.0.sign()
     }
 }
 
-/// The process that has the lock of a state folder, as the kernel lists it; `None` where nobody has it, or the kernel does not
-/// tell. The lock is not touched: whoever is about to take it would be told that it is taken.
+/// The process that has the lock of a state folder; `None` where nobody has it, or the kernel does not tell. The lock is
+/// not touched: whoever is about to take it would be told that it is taken.
 pub(crate) fn find_holder(state: &Path) -> Option<u32> {
-    let inode = fs::metadata(state.join("lock")).ok()?.ino();
+    let path = state.join("lock");
+    let taken_by = find_taker(&path)?;
+    // The kernel knows who took it. Whoever it was handed to has signed it.
+    let signed = fs::read_to_string(&path).ok();
+    Some(signed.and_then(|text| text.lines().next()?.parse().ok()).unwrap_or(taken_by))
+}
+
+/// The process that has taken the lock of a file, as the kernel lists it.
+pub(crate) fn find_taker(path: &Path) -> Option<u32> {
+    let inode = fs::metadata(path).ok()?.ino();
     let locks = procfs::locks().ok()?;
     let held = locks.iter().find(|lock| lock.inode == inode && lock.lock_type.as_str() == "FLOCK")?;
     held.pid.and_then(|pid| u32::try_from(pid).ok())

@@ -11,12 +11,14 @@ mod core;
 mod fetch;
 mod foreign;
 mod ground;
+mod handover;
 #[cfg(feature = "saml")]
 mod idp_key_orders;
 #[cfg_attr(not(feature = "saml"), path = "without_idp_keys.rs")]
 mod idp_keys;
 mod import;
 mod keyring;
+mod lead;
 mod limits;
 mod listeners;
 mod live;
@@ -66,7 +68,7 @@ fn main() -> ExitCode {
     let limits = limits::set_limits();
     let Cli { config, command } = Cli::parse();
     match command {
-        Command::Run => run::main(config.as_deref(), &limits).into(),
+        Command::Run(run) => run::main(config.as_deref(), &limits, run.take_over).into(),
         Command::Ask(ask) => ask.answer(config.as_deref()).into(),
     }
 }

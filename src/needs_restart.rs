@@ -55,6 +55,11 @@ impl Fixed {
         }
     }
 
+    /// The state folder and the database.
+    pub(crate) fn places(&self) -> (PathBuf, PathBuf) {
+        (self.state.clone(), self.state.join(&self.store))
+    }
+
     /// The keys of the file in which the two differ.
     pub(crate) fn changed_keys(&self, other: &Self) -> Vec<&'static str> {
         let (Listen { proxy, scim, health }, there) = (&self.listen, &other.listen);

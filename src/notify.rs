@@ -47,6 +47,11 @@ impl ServiceManager {
         self.tell("READY=1\nSTATUS=Serves");
     }
 
+    /// Another process has taken the place of this one. It is still this one's to say.
+    pub(crate) fn tell_main_process(&self, pid: u32) {
+        self.tell(&format!("MAINPID={pid}\nREADY=1\nSTATUS=Serves"));
+    }
+
     /// Files are read again; [`tell_ready`](Self::tell_ready) follows, whether they were taken or not.
     pub(crate) fn tell_reloading(&self) {
         let now = clock_gettime(ClockId::Monotonic);

@@ -18,6 +18,7 @@ use portcullis_store::{
 use serde::{Deserialize, Serialize};
 
 use crate::assertion_keys::AssertionKeys;
+use crate::handover::Upgrades;
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
 use crate::metrics::Metrics;
@@ -46,6 +47,8 @@ pub(crate) struct Operator {
     pub(crate) imports: Imports,
     /// The counts of the program that serves; `None` where this process does not.
     pub(crate) metrics: Option<Arc<Metrics>>,
+    /// The upgrades of the program that serves.
+    pub(crate) upgrades: Option<Arc<Upgrades>>,
 }
 
 /// The terms of the configuration that orders go by.

@@ -164,7 +164,7 @@ impl OrderUnderway {
             why,
             "an order could not be stored: the person is out and on hold until it is repeated and committed, or this process ends. Look at the store"
         );
-        if let Err(error) = self.means.revocation.wait_gone(cut).await {
+        if let Err(error) = self.means.revocation.wait_held(cut).await {
             return (marks, error.into());
         }
         let refused = OrderError::OnHold { accounts: marks.len(), exchanges, is_read, why: why.to_owned() };

@@ -55,21 +55,47 @@ enum UnusableError {
     Upstream(#[from] AppTlsError),
 }
 
+/// The process that reads its files again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Course {
+    /// It leads.
+    Leads,
+    /// It was replaced.
+    Follows,
+}
+
 /// The time that files and secrets of a new configuration may take to be read.
 const LOAD: Duration = Duration::from_secs(60);
 /// The time that logins which the old configuration admitted may take to be committed.
 const ADMIT: Duration = Duration::from_secs(2);
 
 impl Reload {
+    /// Goes by the files of the process that leads, in one that was replaced. What takes a restart is that one's.
+    ///
+    /// # Errors
+    /// Why it cannot: what runs here stands on rules that are not in force any more.
+    pub(crate) async fn follow_leader(&self) -> Result<(), String> {
+        self.access_log.reopen();
+        match self.apply_file(Course::Follows).await {
+            Reloaded::Applied => Ok(()),
+            Reloaded::Incomplete => {
+                Err("something that the new configuration forbids has not ended".to_owned())
+            }
+            Reloaded::Refused => {
+                Err("it cannot go by the configuration that the other one goes by".to_owned())
+            }
+        }
+    }
+
     /// Reads the file again and puts it in force.
     pub(crate) async fn reload(&self) {
         // Whoever rotates logs sends the same signal, whatever the configuration says.
         self.access_log.reopen();
-        let applied = self.apply_file().await;
+        let applied = self.apply_file(Course::Leads).await;
         self.core.metrics.count_reload(applied);
     }
 
-    async fn apply_file(&self) -> Reloaded {
+    async fn apply_file(&self, course: Course) -> Reloaded {
         // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
         let path = self.path.clone();
         let loading = tokio::task::spawn_blocking(move || {
@@ -99,7 +125,7 @@ impl Reload {
             }
         };
         let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::from_file(&file));
-        if !needs_restart.is_empty() {
+        if course == Course::Leads && !needs_restart.is_empty() {
             // Half a configuration is one that nobody wrote.
             tracing::error!(
                 keys = needs_restart.join(", "),
@@ -117,7 +143,7 @@ impl Reload {
                 return Reloaded::Refused;
             }
         };
-        self.put_in_force(&file, policy, parts).await
+        self.put_in_force(&file, policy, parts, course).await
     }
 
     /// Everything that can fail, before anything is replaced.
@@ -136,7 +162,7 @@ impl Reload {
     }
 
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
-    async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts) -> Reloaded {
+    async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts, course: Course) -> Reloaded {
         let Parts { rules, client, live } = parts;
         saml::settle_keys(live.site.idps.iter().map(|entry| &*entry.idp));
         self.log.set_level(settings::log_level(file));
@@ -154,7 +180,11 @@ impl Reload {
         }
         self.live.in_force().warn_without_token(&self.core.tokens, Timestamp::now());
         let reviewed = self.core.revocation.reload_policy(policy).await;
-        let settled = standing::end_unconfigured(file, &self.core, "reload").await;
+        let settled = match course {
+            Course::Leads => standing::end_unconfigured(file, &self.core, "reload").await,
+            // Whoever leads has seen to it, and this process has heard of it.
+            Course::Follows => Ok(()),
+        };
         if let Err(error) = &settled {
             tracing::error!(error = %error_chain(error), "reload again");
         }

@@ -15,15 +15,17 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::{join_all, maybe_done};
-use portcullis_policy::{AccountId, OrgId, Policy, Timestamp};
+use portcullis_policy::{AccountId, Change, OrgId, Policy, Timestamp};
 use portcullis_session::{
     Committed, Cut, Described, DirectoryUser, Gone, HoldMark, HoldOn, Sessions, StaleAccount,
 };
 use portcullis_store::{Store, StoreError};
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedRwLockWriteGuard, RwLock, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+
+use crate::handover::{Predecessors, StillThere};
 
 /// The time that the accounts to be reconsidered may take to be read; what is not read by then is cut.
 const READ_AGAIN: Duration = Duration::from_secs(1);
@@ -38,6 +40,10 @@ pub(crate) struct Revocation {
     runtime: Handle,
     sessions: Arc<Sessions>,
     store: Arc<Store>,
+    /// The processes that this one has replaced: they hear everything that it enforces.
+    predecessors: Arc<Predecessors>,
+    /// Held by every write on the road, to its end: a hand-over waits for them, and they for it.
+    turn: Arc<RwLock<()>>,
 }
 
 /// Something that was cut has not left in time. The write stands; whoever asked has to ask again.
@@ -46,6 +52,19 @@ pub(crate) struct Revocation {
 pub(crate) struct NotGone {
     left: usize,
     waited: Duration,
+}
+
+impl NotGone {
+    /// A process that was replaced carries what was cut, and does not end.
+    fn of_process(error: StillThere) -> Self {
+        tracing::error!("{error}");
+        Self { left: 1, waited: LEAVE }
+    }
+
+    /// The number of exchanges that have not left.
+    pub(crate) fn left(&self) -> usize {
+        self.left
+    }
 }
 
 /// A write that was committed and enforced.
@@ -101,7 +120,17 @@ impl<T, E> Underway<T, E> {
 
 impl Revocation {
     pub(crate) fn new(runtime: Handle, sessions: Arc<Sessions>, store: Arc<Store>) -> Self {
-        Self { runtime, sessions, store }
+        Self { runtime, sessions, store, predecessors: Arc::default(), turn: Arc::default() }
+    }
+
+    /// The processes that this one has replaced.
+    pub(crate) fn predecessors(&self) -> &Arc<Predecessors> {
+        &self.predecessors
+    }
+
+    /// Waits until no write is on the road, and keeps all others off it while what it gives is held.
+    pub(crate) async fn close_road(&self) -> OwnedRwLockWriteGuard<()> {
+        self.turn.clone().write_owned().await
     }
 
     /// Commits a write and enforces it, in a task of its own that is spawned before the transaction begins: a client that
@@ -162,6 +191,11 @@ impl Revocation {
         let (finish, done) = oneshot::channel();
         let road = self.clone();
         let followed = async move {
+            // Where the road is open, without a moment between: several writes keep their order.
+            let _turn = match road.turn.clone().try_read_owned() {
+                Ok(turn) => turn,
+                Err(_) => road.turn.clone().read_owned().await,
+            };
             let written = write.await;
             let _ = settle.send(()); // perhaps nobody waits for it
             road.enforce(written.map_err(NotDone::Write)?, patience).await.map_err(NotDone::NotGone)
@@ -182,10 +216,26 @@ impl Revocation {
         &self.sessions
     }
 
-    /// Opens a committed write, once nobody is left whom it forbids.
+    /// Opens a committed write, once nobody is left whom it forbids, here and in the processes that were replaced.
     async fn enforce<T>(&self, done: Committed<T>, patience: Duration) -> Result<Enforced<T>, NotGone> {
         let (takes_away, is_change) = (done.takes_away(), !done.changes().is_empty());
-        let cut = self.sessions.apply_changes(done.changes());
+        let (here, there) =
+            tokio::join!(self.take_effect(done.changes(), patience), self.predecessors.apply(done.changes()));
+        let (gone, exchanges) = here?;
+        let exchanges = exchanges + there.map_err(NotGone::of_process)?;
+        Ok(Enforced { value: done.release(gone), exchanges, takes_away, is_change })
+    }
+
+    /// Ends what committed changes forbid in this process, and waits until it has left. Gives how many exchanges were cut.
+    ///
+    /// # Errors
+    /// [`NotGone`].
+    pub(crate) async fn take_effect(
+        &self,
+        changes: &[Change],
+        patience: Duration,
+    ) -> Result<(Gone, usize), NotGone> {
+        let cut = self.sessions.apply_changes(changes);
         let store = &self.store;
         let again = describe_again(&self.sessions, cut.stale_accounts(), |org, id| {
             let store = store.clone();
@@ -195,7 +245,7 @@ impl Revocation {
         let cut = cut.merge(again);
         let exchanges = cut.exchanges();
         let gone = self.gone_within(cut, patience).await?;
-        Ok(Enforced { value: done.release(gone), exchanges, takes_away, is_change })
+        Ok((gone, exchanges))
     }
 
     /// Puts a new configuration in force on everything that runs, after the data plane has it.
@@ -204,7 +254,9 @@ impl Revocation {
     /// [`NotGone`] where something the new rules forbid has not left after two seconds.
     pub(crate) async fn reload_policy(&self, policy: Arc<Policy>) -> Result<(), NotGone> {
         let cut = self.sessions.review(policy);
-        self.wait_gone(cut).await.map(drop)
+        let (here, there) = tokio::join!(self.wait_gone(cut), self.predecessors.reload());
+        here?;
+        there.map(drop).map_err(NotGone::of_process)
     }
 
     /// Ends what the clock says is over (R9). Nobody waits for it.
@@ -226,8 +278,18 @@ impl Revocation {
             "a removal could not be stored: the person is out and on hold until a write on this user is committed. Look at the store"
         );
         // Whether all of it has left is said in the log; whoever asked is told to repeat in any case.
-        let _ = self.wait_gone(cut).await;
+        let _ = self.wait_held(cut).await;
         mark
+    }
+
+    /// Waits until what a hold cuts has left. A hold is in the memory of this process alone, so those that were replaced
+    /// end with everything that they carry.
+    ///
+    /// # Errors
+    /// [`NotGone`].
+    pub(crate) async fn wait_held(&self, cut: Cut) -> Result<Gone, NotGone> {
+        let ended = self.predecessors.end_all("something that takes access away could not be stored");
+        tokio::join!(self.wait_gone(cut), ended).0
     }
 
     /// Names the holds that stand; called once a minute.
@@ -247,7 +309,7 @@ impl Revocation {
     }
 
     /// Waits until a cut has left the register.
-    pub(crate) async fn wait_gone(&self, cut: Cut) -> Result<Gone, NotGone> {
+    async fn wait_gone(&self, cut: Cut) -> Result<Gone, NotGone> {
         self.gone_within(cut, LEAVE).await
     }
 

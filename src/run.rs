@@ -12,11 +12,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::ground::{self, Inquirer};
+use crate::handover::{HandOverError, Inheritance, Replaced, Succession, SuccessorProgram, hand_over};
 use crate::limits::Limits;
 use crate::log::{Log, error_chain};
 use crate::notify::ServiceManager;
 use crate::reload::Reload;
-use crate::running::ServiceEnd;
+use crate::running::{Running, ServiceEnd};
 use crate::settings;
 use crate::start::{StartError, start_program};
 use crate::terminal::{self, Exit};
@@ -37,18 +38,30 @@ fn core_runtime() -> std::io::Result<tokio::runtime::Runtime> {
 const CORE_THREADS: usize = 2;
 
 /// `portcullis run`: 0 after an orderly end, 1 where the start failed, 78 for a configuration that cannot work.
-pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
+/// With `take_over` it takes the place of the process that has started it.
+pub(crate) fn main(named: Option<&Path>, limits: &Limits, take_over: bool) -> Exit {
+    let succession = match take_over.then(Succession::of_process).transpose() {
+        Ok(succession) => succession,
+        Err(error) => return terminal::print_error(&error),
+    };
+    let told = succession.as_ref().and_then(|succession| succession.duplicate().ok());
+    let fail = |problems: &Problems| {
+        if let Some(told) = &told {
+            told.tell_failure(&problems.to_string());
+        }
+        terminal::tell_problems(problems)
+    };
     let loaded = terminal::config_path(named).and_then(|path| {
         let loaded = portcullis_config::load_file(&path, &Environment::of_process())?;
         Ok((path, loaded))
     });
     let (path, mut loaded) = match loaded {
         Ok(loaded) => loaded,
-        Err(problems) => return terminal::tell_problems(&problems),
+        Err(problems) => return fail(&problems),
     };
     let found = ground::look_at_machine(&loaded.lines, &loaded.file.opens(), Inquirer::ByRun);
     if let Some(problems) = Problems::from_list(found.problems) {
-        return terminal::tell_problems(&problems);
+        return fail(&problems);
     }
     loaded.warnings.extend(found.warnings);
     let log = match Log::start(settings::log_format(&loaded.file), settings::log_level(&loaded.file)) {
@@ -59,13 +72,19 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits) -> Exit {
         }
     };
     log.tell_panics();
-    let exit = run_logged(&path, &loaded, limits, log.clone());
+    let exit = run_logged(&path, &loaded, limits, log.clone(), succession);
     log.flush();
     exit
 }
 
 /// The rest of a run, whose last lines are still to be written when it is back.
-fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
+fn run_logged(
+    path: &Path,
+    loaded: &Loaded,
+    limits: &Limits,
+    log: Log,
+    succession: Option<Succession>,
+) -> Exit {
     let Loaded { file, warnings, lines, .. } = loaded;
     limits.log_limits();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -76,14 +95,22 @@ fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log) -> Exit {
             return Exit::Failed;
         }
     };
-    let exit = core.block_on(serve_until_signal(path, file, lines, log));
+    let program = SuccessorProgram::of_process(path);
+    let exit = core.block_on(serve_until_signal(path, file, lines, log, succession, program));
     core.shutdown_timeout(Duration::from_secs(1));
     exit
 }
 
 /// Serves until a signal says otherwise: SIGTERM and SIGINT end, and a second one ends the wait; SIGHUP reloads. No
 /// signal waits for what another one has begun.
-async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log) -> Exit {
+async fn serve_until_signal(
+    path: &Path,
+    file: &File,
+    lines: &KeyLines,
+    log: Log,
+    succession: Option<Succession>,
+    program: std::io::Result<SuccessorProgram>,
+) -> Exit {
     let signals =
         (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(hangup)) = signals else {
@@ -96,8 +123,16 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
             _ = interrupt.recv() => {}
         }
     };
+    let told = succession.as_ref().and_then(|succession| succession.duplicate().ok());
+    let starting = async {
+        let inheritance = match succession {
+            Some(succession) => succession.take_over(file).await?,
+            None => Inheritance::default(),
+        };
+        start_program(path, file, log, inheritance).await
+    };
     let started = tokio::select! {
-        started = start_program(path, file, log) => started,
+        started = starting => started,
         () = asked() => {
             tracing::info!("asked to end before the start was done");
             return Exit::Fine;
@@ -106,18 +141,41 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
     let mut running = match started {
         Ok(running) => running,
         Err(error) => {
-            match &error {
-                StartError::Listen(error) => tracing::error!("{}", error.as_problem(lines)),
-                error => tracing::error!("{}", error_chain(error)),
+            let text = match &error {
+                StartError::Listen(error) => error.as_problem(lines).to_string(),
+                error => error_chain(error).to_string(),
+            };
+            tracing::error!("{text}");
+            if let Some(told) = told {
+                told.tell_failure(&text);
             }
             return error.exit();
         }
     };
     let manager = ServiceManager::of_process();
     manager.tell_ready();
+    drop(told);
     let (leave, leaving) = oneshot::channel();
     let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload(), manager.clone(), leaving));
-    let end = running.wait_end(asked()).await;
+    let end = loop {
+        if let Some(end) = running.wait_end(asked()).await {
+            break end;
+        }
+        let upgrading = tokio::select! {
+            upgrading = upgrade(&mut running, &program, &manager) => upgrading,
+            // The next process ends with this wait, and with it whatever it has begun.
+            () = asked() => break ServiceEnd::Asked,
+        };
+        match upgrading {
+            Ok(replaced) => {
+                drop(leave);
+                running.finish_replaced(replaced, asked).await;
+                return Exit::Fine;
+            }
+            Err(HandOverError::Lost { .. }) => break ServiceEnd::Failed,
+            Err(_) => {}
+        }
+    };
     drop(leave);
     manager.tell_stopping();
     if end == ServiceEnd::Asked {
@@ -139,6 +197,24 @@ async fn serve_until_signal(path: &Path, file: &File, lines: &KeyLines, log: Log
         ServiceEnd::Asked => Exit::Fine,
         ServiceEnd::Failed => Exit::Failed,
     }
+}
+
+/// Has the next process take the place of this one, and says in the log and to whoever asks what became of it.
+async fn upgrade(
+    running: &mut Running,
+    program: &std::io::Result<SuccessorProgram>,
+    manager: &ServiceManager,
+) -> Result<Replaced, HandOverError> {
+    tracing::info!("an upgrade is asked: the next process is started");
+    let done = match program {
+        Ok(program) => hand_over(running, program, manager).await,
+        Err(error) => Err(HandOverError::Start("/proc/self/exe".into(), std::io::Error::from(error.kind()))),
+    };
+    done.inspect_err(|error| {
+        let text = error_chain(error).to_string();
+        tracing::error!("the upgrade failed, and this process serves on: {text}");
+        running.upgrades.note_failure(text);
+    })
 }
 
 /// Reloads at each SIGHUP, one after another; those that come meanwhile are one. A reload that fails by a fault of ours

@@ -1,13 +1,17 @@
 //! A program that serves, and how it leaves.
 
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_proxy as proxy;
-use tokio::sync::{Notify, oneshot, watch};
+use portcullis_proxy::{self as proxy, Departure};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
+use crate::handover::{Replaced, Upgrades};
+use crate::lead::Lead;
 use crate::lock::Lock;
 use crate::log::error_chain;
 use crate::reload::Reload;
@@ -15,20 +19,24 @@ use crate::ticks;
 
 /// A program that serves.
 pub(crate) struct Running {
-    /// Has the data plane take no more, and says how long what is in flight may take.
-    pub(crate) drain: oneshot::Sender<Duration>,
+    /// Has the data plane take no more, and says how it goes.
+    pub(crate) departure: watch::Sender<Departure>,
     /// The data plane's time is up.
     pub(crate) hurry: Arc<Notify>,
-    /// Ends everything else: not before the last exchange is gone.
-    pub(crate) stop: watch::Sender<bool>,
     /// True once the process has begun to leave, for health.
     pub(crate) draining: Arc<AtomicBool>,
     pub(crate) reload: Reload,
     /// `None` once it has ended.
     pub(crate) server: Option<DataPlane>,
-    pub(crate) listeners: Vec<JoinHandle<()>>,
-    /// Held for the life of the process.
-    pub(crate) _lock: Lock,
+    /// The sockets of the data plane once more, for the process that takes over.
+    pub(crate) sockets: Vec<TcpListener>,
+    pub(crate) lead: Lead,
+    /// Held for the life of the process, or until another one has taken over.
+    pub(crate) lock: Lock,
+    pub(crate) state: PathBuf,
+    pub(crate) upgrades: Arc<Upgrades>,
+    /// Hears where an upgrade is asked.
+    pub(crate) upgrading: mpsc::Receiver<()>,
 }
 
 type DataPlane = JoinHandle<Result<proxy::Drained, proxy::Stopped>>;
@@ -45,14 +53,58 @@ impl Running {
         self.reload.live.in_force().stop_grace
     }
 
-    /// Waits until the program is to end.
-    pub(crate) async fn wait_end(&mut self, asked: impl Future<Output = ()>) -> ServiceEnd {
-        let Some(server) = &mut self.server else { return ServiceEnd::Failed };
-        let end = until_ended(server, asked).await;
+    /// Gives the time for which it may carry what has begun once another process has taken over.
+    pub(crate) fn upgrade_grace(&self) -> Duration {
+        self.reload.live.in_force().upgrade_grace
+    }
+
+    /// The state folder.
+    pub(crate) fn state(&self) -> &Path {
+        &self.state
+    }
+
+    /// Waits until the program is to end; `None` where an upgrade is asked.
+    pub(crate) async fn wait_end(&mut self, asked: impl Future<Output = ()>) -> Option<ServiceEnd> {
+        let Some(server) = &mut self.server else { return Some(ServiceEnd::Failed) };
+        let end = tokio::select! {
+            end = until_ended(server, asked) => end,
+            Some(()) = self.upgrading.recv() => return None,
+        };
         if end == ServiceEnd::Failed {
             self.server = None;
         }
-        end
+        Some(end)
+    }
+
+    /// Carries what has begun to its end, now that another process has taken over. Whoever is `asked` to end has
+    /// `stop_grace` more, and asked again none; without a process that leads there is none either.
+    pub(crate) async fn finish_replaced(self, mut replaced: Replaced, mut asked: impl AsyncFnMut()) {
+        let grace = self.stop_grace();
+        let Self { departure, hurry, reload, server, sockets, lead, lock, .. } = self;
+        // Everything that the other process has now. Nothing of it is undone: it is the other one's.
+        lead.leave_sockets();
+        drop((sockets, lock));
+        let Some(mut server) = server else { return };
+        let mut is_leaving = false;
+        let ended = loop {
+            tokio::select! {
+                ended = &mut server => break ended,
+                () = asked() => {
+                    if is_leaving {
+                        hurry.notify_one();
+                    }
+                    is_leaving = true;
+                    departure.send_replace(Departure::Leave(grace));
+                }
+                why = replaced.wait_unled() => {
+                    tracing::error!("{why}: nobody would hear of a removal, so everything that this process carries is ended");
+                    hurry.notify_one();
+                    break server.await;
+                }
+            }
+        };
+        log_drained(ended);
+        reload.core.store.close().await;
     }
 
     /// Leaves: no new requests, those in flight may end, then everything is written down and closed. SCIM, the admin
@@ -61,12 +113,15 @@ impl Running {
     /// `hurried` says so is given up.
     pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>, reloading: JoinHandle<()>) {
         let grace = self.stop_grace();
-        let Self { drain, hurry, stop, draining, reload, server, listeners, _lock } = self;
+        let Self { departure, hurry, draining, reload, server, sockets, lead, lock: _lock, .. } = self;
         draining.store(true, Ordering::Release);
-        let _ = drain.send(grace);
+        drop(sockets); // nobody connects any more
+        departure.send_replace(Departure::Leave(grace));
+        let predecessors = reload.core.revocation.predecessors().clone();
+        let leaving = predecessors.leave(grace);
         if let Some(mut server) = server {
             let ended = tokio::select! {
-                ended = &mut server => ended,
+                ended = async { tokio::join!(&mut server, leaving).0 } => ended,
                 () = once_true(hurried.clone()) => {
                     hurry.notify_one();
                     server.await
@@ -74,13 +129,7 @@ impl Running {
             };
             log_drained(ended);
         }
-        let _ = stop.send(true);
-        for mut listener in listeners {
-            tokio::select! {
-                _ = &mut listener => {}
-                () = once_true(hurried.clone()) => listener.abort(),
-            }
-        }
+        lead.end(once_true(hurried.clone())).await;
         tokio::select! {
             // What it had not yet ended is ended by the next start, by the same file.
             ended = tokio::time::timeout(CLOSE, reloading) => if ended.is_err() {

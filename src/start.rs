@@ -4,28 +4,28 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
 use portcullis_config::File;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::{self as proxy, AccessLog, ClientAuthorities, Gate, ListenerTls, Server};
+use portcullis_proxy::{self as proxy, AccessLog, ClientAuthorities, Departure, Gate, ListenerTls, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Store, StoreError};
 use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::application::{self, AppWays};
 use crate::assertion_keys::{AssertionKeys, AssertionKeysError};
-use crate::certificates::{self, ServedCertificates};
+use crate::certificates::ServedCertificates;
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
+use crate::handover::{self, Inheritance, InheritedSockets, StillThere, Stray, TakeOverError, Upgrades};
 use crate::idp_keys::IdpKeys;
-use crate::import::drop_folder;
 use crate::import::turn::Imports;
 use crate::keyring::{self, KeyringError};
+use crate::lead::{Lead, LeadPort};
 use crate::limits::Shares;
 use crate::listeners::{self, ListenError, Port, admin, health, redirect, scim};
 use crate::live::{Current, Live};
@@ -43,9 +43,8 @@ use crate::saml;
 use crate::settings;
 use crate::standing::{self, StandingError};
 use crate::terminal::Exit;
-use crate::ticks::Ticks;
+use crate::ticks;
 use crate::tokens::TokenBook;
-use crate::way_around;
 
 /// The number of sessions that are kept in memory without an exchange.
 const CACHED: u64 = 200_000;
@@ -91,6 +90,14 @@ pub(crate) enum StartError {
     AccessLog(#[from] proxy::AccessLogError),
     #[error("listen.proxy: the data plane cannot start")]
     DataPlane(#[source] proxy::StartError),
+    #[error("the sockets that were opened could not be kept")]
+    Sockets(#[source] std::io::Error),
+    #[error(transparent)]
+    Stray(#[from] Stray),
+    #[error(transparent)]
+    StillThere(#[from] StillThere),
+    #[error(transparent)]
+    TakeOver(#[from] TakeOverError),
 }
 
 impl From<proxy::StartError> for StartError {
@@ -133,7 +140,11 @@ impl StartError {
             | Self::Store(_)
             | Self::Listen(_)
             | Self::AccessLog(_)
-            | Self::DataPlane(_) => Exit::Failed,
+            | Self::DataPlane(_)
+            | Self::Sockets(_)
+            | Self::Stray(_)
+            | Self::StillThere(_)
+            | Self::TakeOver(_) => Exit::Failed,
         }
     }
 }
@@ -143,10 +154,16 @@ impl StartError {
 ///
 /// # Errors
 /// [`StartError`]; nothing is served then.
-pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<Running, StartError> {
+pub(crate) async fn start_program(
+    path: &Path,
+    file: &File,
+    log: Log,
+    mut inheritance: Inheritance,
+) -> Result<Running, StartError> {
     let mut registry = Registry::default();
     log.register(&mut registry);
-    let opened = open_parts(file, &mut registry).await?;
+    let is_succession = inheritance.is_succession();
+    let opened = open_parts(file, &mut registry, &mut inheritance).await?;
     // Before anything listens: nobody is served by what is not configured any more.
     standing::end_unconfigured(file, &opened.core, "start").await?;
     let Core { store, revocation, assertion_keys, .. } = &*opened.core;
@@ -165,24 +182,42 @@ pub(crate) async fn start_program(path: &Path, file: &File, log: Log) -> Result<
     }
     let plane = build_plane(file, &opened, &mut registry)?;
     let draining = Arc::new(AtomicBool::new(false));
-    let bound = bind_ports(file, &opened, plane.gate.clone(), registry, &draining).await?;
+    let (upgrades, upgrading) = Upgrades::new();
+    let upgrades = Arc::new(upgrades);
+    let operators = live_operators(&opened.core, &opened.live, &upgrades);
+    let doors =
+        Doors { registry, draining: &draining, operators: &operators, inherited: inheritance.sockets };
+    let bound = bind_ports(file, &opened, plane.gate.clone(), doors).await?;
 
-    let (stop, stopping) = watch::channel(false);
-    let (drain, hurry, server) = serve_plane(bound.server);
-    let core_listeners = bound.listeners.into_iter();
-    let listeners =
-        core_listeners.map(|(bound, router, port)| bound.serve(router, port, stopping.clone())).collect();
+    let sockets = bound.server.duplicate_sockets().map_err(StartError::Sockets)?;
+    let (departure, hurry, server) = serve_plane(bound.server);
     let OpenedParts { lock, core, live, own, fetch, .. } = opened;
-    Ticks { core: core.clone(), live: live.clone() }.start(stopping.clone());
-    certificates::watch_files(core.certificates.clone(), stopping.clone());
-    tokio::spawn(way_around::watch_way_around(core.clone(), live.clone(), stopping.clone()));
-    drop_folder::watch_folder(live_operators(&core, &live), live.clone(), stopping);
+    ticks::expire_sessions(core.revocation.clone());
+    let lead = Lead::begin(&core, &live, operators, bound.ports).map_err(StartError::Sockets)?;
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
     live.in_force().warn_without_token(&core.tokens, Timestamp::now());
     let reload = Reload { path: path.to_owned(), version, core, live, gate, own, fetch, log, access_log };
+    if is_succession {
+        let predecessors = reload.core.revocation.predecessors();
+        handover::tell_serving(predecessors).await?;
+        // They stand on the configuration that they have read.
+        predecessors.reload().await?;
+    }
     tell_addresses(file);
-    Ok(Running { drain, hurry, stop, draining, reload, server: Some(server), listeners, _lock: lock })
+    Ok(Running {
+        departure,
+        hurry,
+        draining,
+        reload,
+        server: Some(server),
+        sockets,
+        lead,
+        lock,
+        state: file.state.clone(),
+        upgrades,
+        upgrading,
+    })
 }
 
 /// The parts that are there before anything is bound.
@@ -197,11 +232,17 @@ struct OpenedParts {
 }
 
 /// Takes the state folder, opens the store and the keys, and makes the core with the first configuration.
-async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts, StartError> {
+async fn open_parts(
+    file: &File,
+    registry: &mut Registry,
+    inheritance: &mut Inheritance,
+) -> Result<OpenedParts, StartError> {
     let runtime = Handle::current();
-    let lock = Lock::take_folder(&file.state)?;
+    let lock = Lock::take_handed(&file.state, inheritance.state_lock.take())?;
+    handover::end_strays(&file.state, &inheritance.known_pids())?;
     let schemas = Arc::new(settings::scim_schemas(file));
-    let store = Arc::new(Store::open(&file.database, schemas.clone()).await?);
+    let handed = inheritance.database_lock.take();
+    let store = Arc::new(Store::open_handed(&file.database, schemas.clone(), handed).await?);
     settle_search(&store).await.map_err(StartError::Search)?;
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
@@ -230,6 +271,8 @@ async fn open_parts(file: &File, registry: &mut Registry) -> Result<OpenedParts,
         certificates,
         imports: Imports::default(),
     });
+    // From here on whatever takes access away is enforced there too.
+    inheritance.attach(core.revocation.predecessors()).map_err(StartError::Sockets)?;
     let own = Arc::new(Own::new(core.clone(), live.clone()));
     Ok(OpenedParts { lock, core, live, own, fetch, schemas, ways })
 }
@@ -279,7 +322,15 @@ fn build_plane(file: &File, opened: &OpenedParts, registry: &mut Registry) -> Re
 /// Everything that listens, bound and not served yet.
 struct BoundPorts {
     server: Server,
-    listeners: Vec<(listeners::BoundListener, axum::Router, Port)>,
+    ports: Vec<LeadPort>,
+}
+
+/// What is served behind the ports, and the sockets that are there already.
+struct Doors<'a> {
+    registry: Registry,
+    draining: &'a Arc<AtomicBool>,
+    operators: &'a admin::Operators,
+    inherited: InheritedSockets,
 }
 
 /// Binds everything before anything is served.
@@ -287,8 +338,7 @@ async fn bind_ports(
     file: &File,
     opened: &OpenedParts,
     gate: Arc<Gate>,
-    registry: Registry,
-    draining: &Arc<AtomicBool>,
+    Doors { registry, draining, operators, mut inherited }: Doors<'_>,
 ) -> Result<BoundPorts, StartError> {
     let OpenedParts { core, live, schemas, .. } = opened;
     let shares = Shares::of_process();
@@ -297,14 +347,14 @@ async fn bind_ports(
     let heard = clients(&file.listen.proxy.client_ca)?;
     let tls = core.certificates.proxy().map(|certificates| ListenerTls { certificates, clients: heard });
     let listener = proxy::Listener { address: file.listen.proxy.address, tls };
-    let server = Server::bind_listeners(gate, &[listener], limits, None)?;
-    let mut bound = vec![(
-        listeners::bind_tcp("listen.health", file.listen.health.address).await?,
-        health::health_router(core, live, registry, draining.clone()),
-        Port::new("health", shares.health, &core.metrics),
-    )];
+    let server = Server::bind_listeners(gate, &[listener], limits, None, inherited.tcp())?;
+    let mut ports = vec![LeadPort {
+        bound: listeners::bind_tcp("listen.health", file.listen.health.address, &mut inherited).await?,
+        router: health::health_router(core, live, registry, draining.clone()),
+        port: Port::new("health", shares.health, &core.metrics),
+    }];
     if live.in_force().scim.is_some() {
-        let listener = listeners::bind_tcp("listen.scim", file.listen.scim.address).await?;
+        let listener = listeners::bind_tcp("listen.scim", file.listen.scim.address, &mut inherited).await?;
         let listener = match core.certificates.scim() {
             Some(shown) => {
                 let clients = clients(&file.listen.scim.client_ca)?;
@@ -312,30 +362,30 @@ async fn bind_ports(
             }
             None => listener,
         };
-        bound.push((
-            listener,
-            scim::scim_router(core.clone(), live.clone(), schemas.clone()),
-            Port::new("scim", shares.scim, &core.metrics),
-        ));
+        ports.push(LeadPort {
+            bound: listener,
+            router: scim::scim_router(core.clone(), live.clone(), schemas.clone()),
+            port: Port::new("scim", shares.scim, &core.metrics),
+        });
     }
     if let Some(address) = file.listen.proxy.redirect {
-        bound.push((
-            listeners::bind_tcp("listen.proxy.redirect", address).await?,
-            redirect::redirect_router(live.clone()),
-            Port::new("redirect", shares.scim, &core.metrics),
-        ));
+        ports.push(LeadPort {
+            bound: listeners::bind_tcp("listen.proxy.redirect", address, &mut inherited).await?,
+            router: redirect::redirect_router(live.clone()),
+            port: Port::new("redirect", shares.scim, &core.metrics),
+        });
     }
-    bound.push((
-        listeners::bind_unix("state", &file.state.join(admin::SOCKET))?,
-        admin::admin_router(live_operators(core, live)),
-        Port { times: admin::TIMES, ..Port::new("admin", shares.admin, &core.metrics) },
-    ));
-    Ok(BoundPorts { server, listeners: bound })
+    ports.push(LeadPort {
+        bound: listeners::bind_unix("state", &file.state.join(admin::SOCKET), &mut inherited)?,
+        router: admin::admin_router(operators.clone()),
+        port: Port { times: admin::TIMES, ..Port::new("admin", shares.admin, &core.metrics) },
+    });
+    Ok(BoundPorts { server, ports })
 }
 
 /// Operators of a program that serves, each by the configuration that is in force when an order comes.
-fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
-    let (core, live) = (core.clone(), live.clone());
+fn live_operators(core: &Arc<Core>, live: &Arc<Current>, upgrades: &Arc<Upgrades>) -> admin::Operators {
+    let (core, live, upgrades) = (core.clone(), live.clone(), upgrades.clone());
     admin::Operators::new(move || {
         Arc::new(Operator {
             store: core.store.clone(),
@@ -347,23 +397,21 @@ fn live_operators(core: &Arc<Core>, live: &Arc<Current>) -> admin::Operators {
             serves: true,
             imports: core.imports.clone(),
             metrics: Some(core.metrics.clone()),
+            upgrades: Some(upgrades.clone()),
         })
     })
 }
 
-/// The handle on the data plane: the channel that tells it to leave and how long what is in flight may take, the
-/// signal that its time is up, and how it ended.
+/// The handle on the data plane: the channel that tells it how to go, the signal that its time is up, and how it ended.
 type PlaneHandle =
-    (oneshot::Sender<Duration>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
+    (watch::Sender<Departure>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
 
 fn serve_plane(server: Server) -> PlaneHandle {
-    let (drain, asked) = oneshot::channel();
+    let (departure, told) = watch::channel(Departure::Stay);
     let hurry = Arc::new(Notify::new());
     let hurried = hurry.clone();
-    // Where nobody is left who could ask, nobody waits either.
-    let serving =
-        server.run(async move { asked.await.unwrap_or_default() }, async move { hurried.notified().await });
-    (drain, hurry, tokio::spawn(serving))
+    let serving = server.run(told, async move { hurried.notified().await });
+    (departure, hurry, tokio::spawn(serving))
 }
 
 /// Says what is served where.

@@ -14,6 +14,7 @@ use crate::core::Core;
 use crate::live::Current;
 use crate::log::error_chain;
 use crate::person::format_rfc3339;
+use crate::revocation::Revocation;
 use crate::saml;
 
 /// Live exchanges end within a second of the clock's word (R9).
@@ -33,21 +34,28 @@ const IDP: Duration = Duration::from_secs(300);
 /// The same interval, while the IdP does not answer.
 const IDP_DOWN: Duration = Duration::from_secs(10);
 
-/// Everything that ticks.
+/// Everything that ticks in the process that leads.
 pub(crate) struct Ticks {
     pub(crate) core: Arc<Core>,
     pub(crate) live: Arc<Current>,
 }
 
+/// Ends what is over by the clock, in every process that carries exchanges and to its end.
+pub(crate) fn expire_sessions(revocation: Revocation) {
+    tokio::spawn(async move {
+        let mut ticks = interval(EXPIRE);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            revocation.end_expired(Timestamp::now());
+        }
+    });
+}
+
 impl Ticks {
-    /// Starts the ticks on the current runtime; they end when `stop` says so.
+    /// Starts the ticks of the process that leads on the current runtime; they end when `stop` says so.
     pub(crate) fn start(self, stop: watch::Receiver<bool>) {
         let ticks = Arc::new(self);
-        let revocation = ticks.core.revocation.clone();
-        tick_every(EXPIRE, stop.clone(), move || {
-            revocation.end_expired(Timestamp::now());
-            std::future::ready(())
-        });
         let ticking = ticks.clone();
         tick_every(SAVE, stop.clone(), move || ticking.clone().save_seen());
         let revocation = ticks.core.revocation.clone();
@@ -99,7 +107,8 @@ impl Ticks {
 
 /// Writes down when clients were last heard.
 pub(crate) async fn save_seen(core: &Core) {
-    let heard = core.sessions.take_heard();
+    let mut heard = core.sessions.take_heard();
+    heard.extend(core.revocation.predecessors().take_heard().await);
     if heard.is_empty() {
         return;
     }

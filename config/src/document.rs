@@ -77,6 +77,9 @@ section! {
         /// How long exchanges in flight may take to end once the program is asked to leave.
         #[schemars(with = "Period")]
         pub(crate) stop_grace: Duration = "30s",
+        /// How long a process that was replaced by an upgrade may carry what had begun there.
+        #[schemars(with = "Period")]
+        pub(crate) upgrade_grace: Duration = "12h",
         /// The proxies before us, whose word on a client's address is believed.
         #[schemars(with = "Vec<NetworkText>")]
         pub(crate) trusted_proxies: Vec<Network> = "[]",

@@ -54,6 +54,8 @@ pub struct File {
     pub limits: Limits,
     /// The time that exchanges in flight have to end once the program is asked to leave.
     pub stop_grace: Duration,
+    /// The time for which a process that was replaced may carry what had begun there.
+    pub upgrade_grace: Duration,
     /// The networks that are believed when they say whose request they pass on; empty by default.
     pub trusted_proxies: Vec<Network>,
     /// The requests we make ourselves.

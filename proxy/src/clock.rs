@@ -5,7 +5,7 @@
 //! struck is told by waking whoever polls it; what follows from it is decided there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -118,9 +118,14 @@ impl Waits {
         self.ends.load(Ordering::Acquire)
     }
 
-    /// Tells whether its thread takes no new connections any more: this one ends once it is idle.
-    pub(crate) fn is_draining(&self) -> bool {
-        self.clock.draining.load(Ordering::Relaxed)
+    /// Tells whether its thread takes no new connections any more, and this one ends as soon as it is idle.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.clock.departure.load(Ordering::Relaxed) == LEAVES
+    }
+
+    /// Tells whether its thread takes no new connections any more: whatever is answered on this one is its last answer.
+    pub(crate) fn is_last(&self) -> bool {
+        self.clock.departure.load(Ordering::Relaxed) != STAYS
     }
 
     /// Strikes what is due. What stopped to be waited for meanwhile is not.
@@ -143,16 +148,24 @@ impl Waits {
 pub(crate) struct Clock {
     now: AtomicU64,
     entered: Mutex<Slab<Arc<Waits>>>,
-    draining: AtomicBool,
+    /// One of the three below.
+    departure: AtomicU8,
 }
+
+/// Connections are taken, and stay.
+const STAYS: u8 = 0;
+/// Another process takes them: one that is here is still served, and closed by its last answer.
+const YIELDS: u8 = 1;
+/// None are taken: one that is here ends once it is idle.
+const LEAVES: u8 = 2;
 
 /// The time between two looks of the clock.
 const TICK: Duration = Duration::from_millis(100);
 
 impl Clock {
     pub(crate) fn new() -> Arc<Self> {
-        let (now, draining) = (AtomicU64::new(1), AtomicBool::new(false));
-        Arc::new(Self { now, entered: Mutex::default(), draining })
+        let (now, departure) = (AtomicU64::new(1), AtomicU8::new(STAYS));
+        Arc::new(Self { now, entered: Mutex::default(), departure })
     }
 
     /// Runs the clock, and `every_second` once a second; dropping the future stops it.
@@ -203,9 +216,18 @@ impl Clock {
         Entered { waits, key }
     }
 
+    /// Tells every connection that its next answer is the last.
+    pub(crate) fn yield_place(&self) {
+        self.depart(YIELDS);
+    }
+
     /// Tells every connection that it is to end once it is idle.
     pub(crate) fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.depart(LEAVES);
+    }
+
+    fn depart(&self, departure: u8) {
+        self.departure.store(departure, Ordering::Relaxed);
         for (_, waits) in &*self.entered.lock() {
             waits.in_flight.nudge();
         }

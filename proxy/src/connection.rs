@@ -18,8 +18,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::SEC_WEBSOCKET_KEY;
-use http::{HeaderValue, Method, Version, request};
+use http::header::{CONNECTION, SEC_WEBSOCKET_KEY};
+use http::{HeaderValue, Method, StatusCode, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use hyper::ext;
@@ -119,7 +119,7 @@ async fn sniff_protocol<S: Socket>(socket: &mut S, waits: &Waits) -> Option<(Pro
         let mut piece = ReadBuf::uninit(&mut space[begun.len()..]);
         let read = poll_fn(|context| {
             let _ = Pin::new(&mut watch).poll(context); // the clock wakes by it
-            if waits.has_struck(Wait::Head) || waits.is_draining() {
+            if waits.has_struck(Wait::Head) || waits.is_leaving() {
                 return Poll::Ready(false);
             }
             Pin::new(&mut *socket).poll_read(context, &mut piece).map(|read| read.is_ok())
@@ -172,7 +172,7 @@ async fn serve_h1<S: Socket>(
         if waits.has_struck(Wait::Take) || (is_idle && waits.has_struck(Wait::Head)) {
             return Poll::Ready(ConnectionEnd::Late);
         }
-        if !told && waits.is_draining() {
+        if !told && waits.is_leaving() {
             told = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
@@ -292,7 +292,7 @@ async fn serve_h2<S: Socket>(
             return Poll::Ready(ConnectionEnd::Late);
         }
         let Some(mut connection) = connection.as_mut().as_pin_mut() else { return Poll::Pending };
-        if !told && waits.is_draining() {
+        if !told && waits.is_last() {
             told = true;
             connection.as_mut().graceful_shutdown();
         }
@@ -462,9 +462,14 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
         match client.inbound.next_head() {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
                 let (head, upload) = split_request(&client, &waits, request);
-                Box::pin(
-                    async move { Ok(gate.serve_request(serving, waits, head, upload, seen.bytes).await) },
-                )
+                Box::pin(async move {
+                    let is_last = waits.clone();
+                    let mut answer = gate.serve_request(serving, waits, head, upload, seen.bytes).await;
+                    if is_last.is_last() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+                    }
+                    Ok(answer)
+                })
             }
             Some(Err(why)) => Box::pin(async move { Ok(gate.refuse_head(serving, &waits, why)) }),
             // Two readers that disagree about where a request ends: nothing on this connection can be believed.

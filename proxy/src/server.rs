@@ -9,6 +9,7 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -72,6 +73,17 @@ pub enum StartError {
     Runtime(#[source] io::Error),
 }
 
+/// The way in which a server goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It does not.
+    Stay,
+    /// Another process serves its sockets: it takes no more connections, and those it has may stay so long.
+    Yield(Duration),
+    /// It takes no more connections, and what is in flight may take so long.
+    Leave(Duration),
+}
+
 /// The end of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Drained {
@@ -130,7 +142,8 @@ struct BoundAddress {
 }
 
 impl Server {
-    /// Binds every listener. `threads` is the number of cores unless given.
+    /// Binds every listener, or takes its sockets from those that are `inherited`. `threads` is the number of cores unless
+    /// given.
     ///
     /// # Errors
     /// [`StartError`], by the first listener that cannot be.
@@ -139,10 +152,11 @@ impl Server {
         listeners: &[Listener],
         limits: Limits,
         threads: Option<usize>,
+        inherited: &mut Vec<TcpListener>,
     ) -> Result<Self, StartError> {
         let count =
             threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-        let bind = |listener| BoundAddress::new(listener, count);
+        let bind = |listener| BoundAddress::new(listener, count, inherited);
         let bound = listeners.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
         let cores = Cores::new(count).map_err(StartError::Runtime)?;
         let (pool, share) = split_descriptors(limits.sockets, count);
@@ -157,23 +171,34 @@ impl Server {
         self.bound.iter().map(|bound| bound.address).collect()
     }
 
-    /// Serves until `stop` is ready; then takes no more, and gives what is in flight as long as `stop` says to end.
-    /// Once nothing is left but streams on which nothing passes, they are ended at once: by themselves they never would.
-    /// With `hurry` the wait is over.
+    /// Its sockets once more, for another process: whoever holds one holds the connections that wait on it.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn duplicate_sockets(&self) -> io::Result<Vec<TcpListener>> {
+        self.bound.iter().flat_map(|bound| &bound.sockets).map(TcpListener::try_clone).collect()
+    }
+
+    /// Serves until `departure` says how to go. With [`Departure::Yield`] what is here stays, each connection until its
+    /// next answer and each stream until its end. With [`Departure::Leave`], which may follow, connections between two
+    /// requests are closed; and once nothing is left but streams on which nothing passes, they are ended at once: by
+    /// themselves they never would. With `hurry` the wait is over.
     ///
     /// # Errors
     /// [`Stopped`] where a core ends before.
     pub async fn run(
         self,
-        stop: impl Future<Output = Duration>,
+        mut departure: watch::Receiver<Departure>,
         hurry: impl Future<Output = ()>,
     ) -> Result<Drained, Stopped> {
         let Self { gate, limits, share, pool, mut bound, mut cores } = self;
         let sockets = Arc::new(AtomicUsize::new(0));
         let (last_call, stopping) = watch::channel(false);
+        let departing = departure.clone();
         let (end, ending) = watch::channel(false);
         let (mut running, mut clocks) = (JoinSet::new(), Vec::new());
-        for runtime in cores.0.drain(..) {
+        let count = cores.0.len();
+        for (number, runtime) in cores.0.drain(..).enumerate() {
             let clock = Clock::new();
             clocks.push(clock.clone());
             let core = ServingThread {
@@ -182,39 +207,66 @@ impl Server {
                 share: share.clone(),
                 pool,
                 clock,
-                listeners: bound.iter_mut().filter_map(BoundAddress::next_listener).collect(),
+                listeners: bound.iter_mut().flat_map(|bound| bound.next_listeners(count - number)).collect(),
                 sockets: sockets.clone(),
                 stopping: stopping.clone(),
+                departure: departing.clone(),
                 ending: ending.clone(),
             };
             running.spawn(core.run(runtime)?);
         }
-        let limit = tokio::select! {
-            limit = stop => limit,
+        let mut hurry = pin!(hurry);
+        tokio::select! {
+            // Where nobody is left who could say it, nobody waits either.
+            _ = departure.wait_for(|departure| *departure != Departure::Stay) => {}
             _ = running.join_next() => return Err(Stopped { what: "a thread" }),
         };
         let _ = last_call.send(true);
         let live = || usize::try_from(gate.recorder.metrics.live.get()).unwrap_or_default();
-        let is_silent = || clocks.iter().all(|clock| clock.only_silence(SILENCE));
-        let emptied = async {
-            while live() > 0 && !is_silent() {
-                tokio::time::sleep(LOOK).await;
-            }
-            if live() > 0 {
-                return;
-            }
-            // HTTP/2 writes the last bytes of an answer after its exchange has ended.
-            let _ = tokio::time::timeout(LAST, async {
+        let told = *departure.borrow();
+        let mut drained = None;
+        if let Departure::Yield(limit) = told {
+            let emptied = async {
                 while sockets.load(Ordering::Relaxed) > 0 {
                     tokio::time::sleep(LOOK).await;
                 }
-            })
-            .await;
-        };
-        let drained = tokio::select! {
-            () = emptied => Drained { silent: live(), left: 0 },
-            () = tokio::time::sleep(limit) => Drained { silent: 0, left: live() },
-            () = hurry => Drained { silent: 0, left: live() },
+            };
+            drained = tokio::select! {
+                () = emptied => Some(Drained { silent: 0, left: 0 }),
+                () = tokio::time::sleep(limit) => Some(Drained { silent: 0, left: live() }),
+                _ = departure.wait_for(|departure| !matches!(departure, Departure::Yield(_))) => None,
+                () = &mut hurry => Some(Drained { silent: 0, left: live() }),
+            };
+        }
+        let drained = match drained {
+            Some(drained) => drained,
+            None => {
+                let limit = match *departure.borrow() {
+                    Departure::Leave(limit) => limit,
+                    Departure::Stay | Departure::Yield(_) => Duration::ZERO,
+                };
+                let is_silent = || clocks.iter().all(|clock| clock.only_silence(SILENCE));
+                let emptied = async {
+                    while live() > 0 && !is_silent() {
+                        tokio::time::sleep(LOOK).await;
+                    }
+                    if live() > 0 {
+                        return;
+                    }
+                    // HTTP/2 writes the last bytes of an answer after its exchange has ended.
+                    let _ = tokio::time::timeout(LAST, async {
+                        while sockets.load(Ordering::Relaxed) > 0 {
+                            tokio::time::sleep(LOOK).await;
+                        }
+                    })
+                    .await;
+                };
+                tokio::select! {
+                    () = emptied => Drained { silent: live(), left: 0 },
+                    () = tokio::time::sleep(limit) => Drained { silent: 0, left: live() },
+                    () = &mut hurry => Drained { silent: 0, left: live() },
+                }
+            }
         };
         // Tasks are dropped here, and with them whatever is left; each writes its line.
         let _ = end.send(true);
@@ -241,6 +293,7 @@ struct ServingThread {
     listeners: Vec<CoreListener>,
     sockets: Arc<AtomicUsize>,
     stopping: watch::Receiver<bool>,
+    departure: watch::Receiver<Departure>,
     ending: watch::Receiver<bool>,
 }
 
@@ -267,7 +320,18 @@ impl ServingThread {
     }
 
     async fn serve(self) {
-        let Self { gate, limits, share, pool, clock, listeners, sockets, stopping, mut ending } = self;
+        let Self {
+            gate,
+            limits,
+            share,
+            pool,
+            clock,
+            listeners,
+            sockets,
+            stopping,
+            mut departure,
+            mut ending,
+        } = self;
         upstream::keep_at_most(pool);
         tokio::spawn(clock.clone().run(upstream::sweep_pool));
         let services = listeners.into_iter().map(|CoreListener { address, socket, tls }| {
@@ -286,6 +350,14 @@ impl ServingThread {
             async move { service.start_service(Some(fds), stopping, 1).await }
         });
         join_all(services).await;
+        let is_to_leave = |departure: &Departure| !matches!(departure, Departure::Yield(_));
+        if !is_to_leave(&departure.borrow_and_update()) {
+            clock.yield_place();
+            tokio::select! {
+                _ = departure.wait_for(is_to_leave) => {}
+                _ = ending.wait_for(|end| *end) => return,
+            }
+        }
         clock.drain();
         let _ = ending.wait_for(|end| *end).await;
     }
@@ -388,21 +460,34 @@ fn socket_options(limits: Limits) -> TcpSocketOptions {
 }
 
 impl BoundAddress {
-    fn new(listener: &Listener, count: usize) -> Result<Self, StartError> {
+    fn new(listener: &Listener, count: usize, inherited: &mut Vec<TcpListener>) -> Result<Self, StartError> {
         let fault = |cause| StartError::Bind { address: listener.address, cause };
-        // Sockets that share a port would share it with another program's too: this one says whether it is free.
-        drop(TcpListener::bind(listener.address).map_err(fault)?);
-        let first = bind_shared(listener.address).map_err(fault)?;
-        let address = first.local_addr().map_err(fault)?;
-        let more = (1..count).map(|_| bind_shared(address).map_err(fault));
-        let sockets = std::iter::once(Ok(first)).chain(more).collect::<Result<_, _>>()?;
+        let is_ours =
+            |socket: &mut TcpListener| socket.local_addr().is_ok_and(|address| address == listener.address);
+        let mut sockets: Vec<TcpListener> = inherited.extract_if(.., is_ours).collect();
+        if sockets.is_empty() {
+            // Sockets that share a port would share it with another program's too: this one says whether it is free.
+            drop(TcpListener::bind(listener.address).map_err(fault)?);
+            sockets.push(bind_shared(listener.address).map_err(fault)?);
+            let address = sockets[0].local_addr().map_err(fault)?;
+            let more = (1..count).map(|_| bind_shared(address).map_err(fault));
+            sockets.extend(more.collect::<Result<Vec<_>, _>>()?);
+        }
+        let address = sockets[0].local_addr().map_err(fault)?;
+        for core in sockets.len()..count {
+            // Of few that were inherited, several cores take from one.
+            sockets.push(sockets[core % sockets.len()].try_clone().map_err(fault)?);
+        }
+        sockets.iter().try_for_each(|socket| socket.set_nonblocking(true)).map_err(fault)?;
         Ok(Self { address, sockets, tls: listener.tls.clone() })
     }
 
-    /// The socket of the next core.
-    fn next_listener(&mut self) -> Option<CoreListener> {
-        let Self { address, sockets, tls } = self;
-        Some(CoreListener { address: *address, socket: sockets.pop()?, tls: tls.clone() })
+    /// The sockets of the next core, of so many that are still to come: of many that were inherited a core has several.
+    fn next_listeners(&mut self, cores: usize) -> Vec<CoreListener> {
+        let share = self.sockets.len().div_ceil(cores);
+        let of_core = self.sockets.drain(..share.min(self.sockets.len()));
+        let (address, tls) = (self.address, self.tls.clone());
+        of_core.map(|socket| CoreListener { address, socket, tls: tls.clone() }).collect()
     }
 }
 
@@ -440,7 +525,7 @@ mod tests {
     use crate::test;
 
     fn bind(listener: Listener) -> Result<Server, StartError> {
-        Server::bind_listeners(test::gate(), &[listener], Limits::default(), Some(1))
+        Server::bind_listeners(test::gate(), &[listener], Limits::default(), Some(1), &mut Vec::new())
     }
 
     #[test]
@@ -452,6 +537,26 @@ mod tests {
                 assert_eq!((named, cause.kind()), (address, io::ErrorKind::AddrInUse));
             }
             other => panic!("{:?}", other.map(|_| ())),
+        }
+    }
+
+    #[test]
+    fn inherited_sockets_are_taken_by_their_address_and_shared_out() {
+        let bind = |address, threads, inherited: &mut Vec<TcpListener>| {
+            let listener = Listener { address, tls: None };
+            Server::bind_listeners(test::gate(), &[listener], Limits::default(), Some(threads), inherited)
+        };
+        let first = bind(([127, 0, 0, 1], 0).into(), 3, &mut Vec::new()).unwrap();
+        let address = first.addresses()[0];
+        assert!(bind(address, 1, &mut Vec::new()).is_err(), "the port is taken");
+        for (threads, shares) in [(1, vec![3]), (2, vec![2, 1]), (3, vec![1; 3]), (5, vec![1; 5])] {
+            let mut inherited = first.duplicate_sockets().unwrap();
+            inherited.push(TcpListener::bind("127.0.0.1:0").unwrap());
+            let mut heir = bind(address, threads, &mut inherited).unwrap();
+            assert_eq!(inherited.len(), 1, "one of another address is left");
+            let shared: Vec<usize> =
+                (1..=threads).rev().map(|cores| heir.bound[0].next_listeners(cores).len()).collect();
+            assert_eq!(shared, shares);
         }
     }
 

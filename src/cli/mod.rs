@@ -20,6 +20,7 @@ mod relink;
 mod schema;
 mod store;
 mod token;
+mod upgrade;
 mod user;
 
 use std::path::{Path, PathBuf};
@@ -55,9 +56,17 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve, until SIGTERM. SIGHUP reads the configuration and the bindings again.
     #[command(after_help = "Example: portcullis -c portcullis.yaml run")]
-    Run,
+    Run(Run),
     #[command(flatten)]
     Ask(ShortCommand),
+}
+
+/// How to serve.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// Take the place of the program that serves, which starts this one for `portcullis upgrade`. Nobody else uses it.
+    #[arg(long, hide = true)]
+    pub(crate) take_over: bool,
 }
 
 /// The commands that answer and end.
@@ -106,6 +115,12 @@ pub(crate) enum ShortCommand {
     /// codes: 0 nothing failed, 1 something did, 78 bad configuration.
     #[command(after_help = "Example: portcullis doctor --json")]
     Doctor(doctor::Doctor),
+    /// Put the program file that is there now in the place of the process that serves, without a gap.
+    ///
+    /// The next process takes over the sockets. The one before carries what has begun there to its end, and hears every
+    /// removal until then. Where the next one does not come to serve, the one before serves on.
+    #[command(after_help = "Example: portcullis upgrade")]
+    Upgrade(upgrade::Upgrade),
     /// Read the audit: who did what, and when.
     #[command(arg_required_else_help = true, after_help = "Example: portcullis audit tail")]
     Audit(audit::AuditOrders),
@@ -131,6 +146,7 @@ impl ShortCommand {
             Self::Store(orders) => orders.answer(config),
             Self::Keys(keys) => keys.answer(config),
             Self::Doctor(doctor) => doctor.answer(config),
+            Self::Upgrade(upgrade) => upgrade.answer(config),
             Self::Audit(orders) => orders.answer(config),
             Self::Manuals(manuals) => manuals.answer(),
         }

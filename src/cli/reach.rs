@@ -210,6 +210,7 @@ impl StoreReach {
             serves: false,
             imports: Imports::default(),
             metrics: None,
+            upgrades: None,
             terms: Terms {
                 people: home.people.map(people_of_home),
                 address: home.address.clone(),

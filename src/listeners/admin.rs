@@ -47,7 +47,7 @@ pub(crate) struct Failure {
 /// `GET` and `POST /users`, `GET` and `DELETE /users/{name}`, `POST /users/{name}/disable`, `…/enable` and
 /// `…/end-sessions`, `GET /audit`, `POST /import`, `POST /mapping`, `GET /refs/{reference}`,
 /// `GET` and `POST /scim-tokens`, `POST /scim-tokens/{token}/rotate` and `…/revoke`,
-/// `GET /condition`, `GET /assertion-keys`, `POST /assertion-keys/rotate`,
+/// `GET /condition`, `POST /upgrade`, `GET /assertion-keys`, `POST /assertion-keys/rotate`,
 /// `GET /links/{idp}`, `POST /links/{idp}/relink`, `GET /idp-keys`, `POST /idp-keys/{fingerprint}/approve` and
 /// `…/distrust`.
 pub(crate) fn admin_router(operators: Operators) -> Router {
@@ -59,6 +59,7 @@ pub(crate) fn admin_router(operators: Operators) -> Router {
         .route("/idp-keys/{fingerprint}/distrust", post(distrust_idp_key));
     router
         .route("/condition", get(describe_condition))
+        .route("/upgrade", post(begin_upgrade))
         .route("/assertion-keys", get(list_assertion_keys))
         .route("/assertion-keys/rotate", post(rotate_assertion_key))
         .route("/scim-tokens", get(list_tokens).post(add_token))
@@ -125,6 +126,10 @@ struct After {
 async fn describe_condition(State(operator): State<Arc<Operator>>) -> Response {
     let missing = || OrderError::Unknown("this process serves nobody".to_owned());
     json_answer(StatusCode::OK, operator.describe_condition().ok_or_else(missing))
+}
+
+async fn begin_upgrade(State(operator): State<Arc<Operator>>) -> Response {
+    json_answer(StatusCode::ACCEPTED, operator.begin_upgrade())
 }
 
 async fn list_users(

@@ -14,6 +14,7 @@ mod traffic;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) use self::tls::acceptor;
 use self::traffic::{Seats, Times, Traffic};
+use crate::handover::InheritedSockets;
 use crate::metrics::Metrics;
 
 /// The silence of an HTTP/2 client after which it is asked whether it is there.
@@ -142,22 +144,36 @@ pub(crate) enum BoundListener {
     Unix(UnixListener, PathBuf),
 }
 
-/// Binds an address of the configuration; `key` is what it is called there.
+/// Binds an address of the configuration, or takes the socket of it that was inherited; `key` is what it is called there.
 ///
 /// # Errors
 /// [`ListenError`] with the key and the address.
-pub(crate) async fn bind_tcp(key: &'static str, address: SocketAddr) -> Result<BoundListener, ListenError> {
-    let bound = TcpListener::bind(address).await;
+pub(crate) async fn bind_tcp(
+    key: &'static str,
+    address: SocketAddr,
+    inherited: &mut InheritedSockets,
+) -> Result<BoundListener, ListenError> {
+    let bound = match inherited.take_tcp(address) {
+        Some(socket) => TcpListener::from_std(socket),
+        None => TcpListener::bind(address).await,
+    };
     bound.map(BoundListener::Tcp).map_err(|cause| ListenError::of_address(key, address, cause))
 }
 
 /// Binds a socket in the state folder, for the owner of the folder alone. The folder is locked, so a socket that is
-/// there already is of a process that is gone.
+/// there already is of a process that is gone, unless it was inherited.
 ///
 /// # Errors
 /// [`ListenError`] with the path.
-pub(crate) fn bind_unix(key: &'static str, path: &Path) -> Result<BoundListener, ListenError> {
-    let bind = || {
+pub(crate) fn bind_unix(
+    key: &'static str,
+    path: &Path,
+    inherited: &mut InheritedSockets,
+) -> Result<BoundListener, ListenError> {
+    let mut bind = || {
+        if let Some(socket) = inherited.take_unix(path) {
+            return UnixListener::from_std(socket);
+        }
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -182,6 +198,38 @@ impl BoundListener {
     /// Serves until `stop` says so; what is under way then has a few seconds.
     pub(crate) fn serve(self, router: Router, port: Port, stop: watch::Receiver<bool>) -> JoinHandle<()> {
         tokio::spawn(serve_listener(self, router, port, stop))
+    }
+
+    /// The same socket once more: whoever connects meanwhile waits on it.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub(crate) fn duplicate(&self) -> io::Result<Self> {
+        let socket = self.duplicate_socket()?;
+        Ok(match self {
+            Self::Tcp(_) => Self::Tcp(TcpListener::from_std(socket.into())?),
+            Self::Tls(_, acceptor) => Self::Tls(TcpListener::from_std(socket.into())?, acceptor.clone()),
+            Self::Unix(_, path) => Self::Unix(UnixListener::from_std(socket.into())?, path.clone()),
+        })
+    }
+
+    /// The same as a descriptor, for another process.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub(crate) fn duplicate_socket(&self) -> io::Result<OwnedFd> {
+        let socket = match self {
+            Self::Tcp(listener) | Self::Tls(listener, _) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
+        };
+        socket.try_clone_to_owned()
+    }
+
+    /// Removes what it left in the file system.
+    pub(crate) fn tidy(&self) {
+        if let Self::Unix(_, path) = self {
+            let _ = std::fs::remove_file(path);
+        }
     }
 }
 
@@ -269,10 +317,8 @@ async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut st
             }
         }
     }
+    drop(bound);
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
-    if let BoundListener::Unix(_, path) = bound {
-        let _ = std::fs::remove_file(path);
-    }
 }
 
 /// A place for one more, once somebody leaves or makes room.
@@ -374,7 +420,8 @@ mod tests {
             .route("/", get(|| async { "here" }))
             .route("/endless", get(endless))
             .route("/body", post(|body: Body| async { body.collect().await.map_or("broken", |_| "whole") }));
-        let bound = bind_tcp("listen.scim", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let (address, mut none) = (SocketAddr::from(([127, 0, 0, 1], 0)), InheritedSockets::default());
+        let bound = bind_tcp("listen.scim", address, &mut none).await.unwrap();
         let BoundListener::Tcp(listener) = &bound else { unreachable!() };
         let address = listener.local_addr().unwrap();
         drop(bound.serve(router, Port { name: "scim", connections, times, metrics }, stopping));

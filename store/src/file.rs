@@ -5,6 +5,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -40,12 +41,16 @@ pub(crate) fn prepare_file(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Takes the database for this process, beside the file, wherever the path leads: a state folder of its own makes a
-/// second process no less a second one.
-pub(crate) fn lock_file(path: &Path) -> Result<FileLock, OpenError> {
+/// second process no less a second one. A lock that was `handed` over is taken as it is.
+pub(crate) fn lock_file(path: &Path, handed: Option<OwnedFd>) -> Result<FileLock, OpenError> {
     let failed = |source| OpenError::File { path: path.to_owned(), source };
     let mut beside = path.canonicalize().map_err(failed)?.into_os_string();
     beside.push("-lock");
-    FileLock::take_file(Path::new(&beside)).map_err(|error| match error {
+    let taken = match handed {
+        Some(handed) => FileLock::take_over(handed, Path::new(&beside)),
+        None => FileLock::take_file(Path::new(&beside)),
+    };
+    taken.map_err(|error| match error {
         NotLocked::Held(holder) => OpenError::InUse { path: path.to_owned(), holder },
         NotLocked::Io(source) => failed(source),
     })

@@ -5,8 +5,10 @@
 //! handle of that one would drop the locks that SQLite has on it.
 
 use std::fmt;
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,11 +22,12 @@ const LOOK: Duration = Duration::from_millis(20);
 /// A pid and the longest name a host may have.
 const MOST: u64 = 300;
 
-/// A file that is this process's until the lock is dropped.
+/// A file that is this process's until the lock is dropped. It may be handed to another process, and is held without a
+/// moment between until both have dropped it.
 #[derive(Debug)]
 pub struct FileLock {
-    /// Holds the kernel's lock; never read again.
-    _file: File,
+    /// Holds the kernel's lock, which belongs to what is opened and not to a process.
+    file: File,
 }
 
 /// The holder of a lock, as far as the lock says so.
@@ -71,11 +74,57 @@ impl FileLock {
                 Err(TryLockError::Error(error)) => return Err(NotLocked::Io(error)),
             }
         }
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-        let written = file.set_len(0).and_then(|()| write!(file, "{}\n{host}\n", std::process::id()));
-        written.and_then(|()| file.flush()).map_err(NotLocked::Io)?;
-        Ok(Self { _file: file })
+        sign_file(&mut file).map_err(NotLocked::Io)?;
+        Ok(Self { file })
     }
+
+    /// The lock once more, for the process that takes over.
+    ///
+    /// # Errors
+    /// There are no descriptors left.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
+    }
+
+    /// Takes over a lock that another process has [duplicated](Self::duplicate), and writes into the file whose it is now.
+    ///
+    /// # Errors
+    /// It is no lock, or of another file than this one.
+    pub fn take_over(handed: OwnedFd, path: &Path) -> Result<Self, NotLocked> {
+        let mut file = File::from(handed);
+        let of_file = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let (here, there) =
+            (file.metadata().map_err(NotLocked::Io)?, fs::metadata(path).map_err(NotLocked::Io)?);
+        if of_file(here) != of_file(there) {
+            let other = io::Error::other("the lock that was handed over is of another file");
+            return Err(NotLocked::Io(other));
+        }
+        match file.try_lock() {
+            // Held already, by what was opened there.
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(NotLocked::Held(read_holder(&mut file))),
+            Err(TryLockError::Error(error)) => return Err(NotLocked::Io(error)),
+        }
+        sign_file(&mut file).map_err(NotLocked::Io)?;
+        Ok(Self { file })
+    }
+
+    /// Writes whose it is, once it was handed over and comes back.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn sign(&mut self) -> io::Result<()> {
+        sign_file(&mut self.file)
+    }
+}
+
+/// Writes this process and its host into a lock's file.
+fn sign_file(file: &mut File) -> io::Result<()> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    file.set_len(0)?;
+    file.rewind()?;
+    write!(file, "{}\n{host}\n", std::process::id())?;
+    file.flush()
 }
 
 fn read_holder(file: &mut File) -> LockHolder {
@@ -107,6 +156,25 @@ mod tests {
             format!("the process with pid {} on the host {host}", std::process::id())
         );
         drop(first);
+        FileLock::take_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_handed_over_is_nobody_elses_for_a_moment() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("lock"), folder.path().join("other"));
+        let is_held = |path| matches!(FileLock::take_file(path), Err(NotLocked::Held(_)));
+        let first = FileLock::take_file(&path).unwrap();
+        let _other = FileLock::take_file(&other).unwrap();
+        assert!(matches!(FileLock::take_over(first.duplicate().unwrap(), &other), Err(NotLocked::Io(_))));
+        assert!(is_held(&path), "a refusal gives nothing back");
+        fs::write(&path, "7\nelsewhere\n").unwrap();
+        let second = FileLock::take_over(first.duplicate().unwrap(), &path).unwrap();
+        let signed = read_holder(&mut File::open(&path).unwrap());
+        assert_eq!(signed.pid, Some(std::process::id()));
+        drop(first);
+        assert!(is_held(&path));
+        drop(second);
         FileLock::take_file(&path).unwrap();
     }
 

@@ -46,7 +46,7 @@ pub(crate) enum Lane {
 }
 
 /// The doors to the writing task. Closing the last one lets it finish what waits and end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Writer {
     /// `None` closes.
     jobs: mpsc::UnboundedSender<Option<Queued>>,

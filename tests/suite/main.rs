@@ -66,4 +66,5 @@ mod streams;
 mod symptoms;
 mod told_headers;
 mod units;
+mod upgrade;
 mod upstreams;

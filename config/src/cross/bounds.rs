@@ -35,6 +35,7 @@ pub(super) fn check_bounds(findings: &mut Findings<'_, '_>, document: &RootBlock
     span(findings, "limits.head_time", limits.head_time, SECOND, HOUR);
     span(findings, "limits.idle", limits.idle, SECOND, HOUR);
     span(findings, "stop_grace", document.stop_grace, Duration::ZERO, HOUR);
+    span(findings, "upgrade_grace", document.upgrade_grace, Duration::ZERO, 7 * 24 * HOUR);
     check_between(findings, "limits.head", limits.head, Size::kib(8), Size::kib(512), |size| {
         size.to_string()
     });

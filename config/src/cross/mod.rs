@@ -75,6 +75,7 @@ pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Rep
         log: document.log,
         limits: document.limits,
         stop_grace: document.stop_grace,
+        upgrade_grace: document.upgrade_grace,
         trusted_proxies: document.trusted_proxies,
         http_client: document.http_client,
         keys: document.keys,

@@ -32,7 +32,7 @@ fn keys_that_are_not_known() {
             (
                 "client_secret=hunter2: x\n",
                 "10: client_secret…: no such key. Known: public_url, upstream, upstreams, provisioning, \
-          idps, scim, import, bindings, app, support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, \
+          idps, scim, import, bindings, app, support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, upgrade_grace, trusted_proxies, \
           http_client, state, keys.",
             ),
         ],
@@ -271,7 +271,7 @@ fn what_is_missing() {
         said_of("- a\n"),
         [
             "1: a list where a block of keys belongs. Known: public_url, upstream, upstreams, provisioning, idps, scim, import, bindings, app, \
-         support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, trusted_proxies, http_client, state, keys."
+         support, routes, session, headers, listen, store, prefix, log, limits, stop_grace, upgrade_grace, trusted_proxies, http_client, state, keys."
         ]
     );
     assert_eq!(said_of("hunter2\n").len(), 1);

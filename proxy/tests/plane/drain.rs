@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use portcullis_proxy::Departure;
 use tokio::net::TcpStream;
 
 use crate::client::{empty, h2_send, h2c, piece, request};
@@ -65,4 +66,67 @@ async fn what_does_not_end_is_broken_off_and_written_down() {
     let _ = raw.rest().await;
     assert_eq!(rig.lines("/socket", 1).await[0]["ended"], "stopped");
     assert_eq!(rig.sessions.figures().exchanges, 0, "nothing is left in the register");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_yields_serves_what_is_here_once_more_and_takes_nobody() {
+    let mut rig = Rig::draining(Wish::default(), Duration::from_millis(300)).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut idle = rig.ask("GET /", &[&cookie]).await;
+    assert_eq!(idle.answer().await.0.field("connection"), None);
+    let mut begun = rig.connect().await; // not a byte of it has come
+    let mut busy = rig.ask("GET /pause", &[&cookie]).await;
+    busy.until("first").await;
+    let mut sender = h2c(&rig).await;
+    let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    socket.until("ready\n").await;
+
+    rig.departure.send_replace(Departure::Yield(Duration::from_secs(600)));
+    // Its sockets are closed once the threads have heard of it.
+    while TcpStream::connect(rig.address).await.is_ok() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    busy.until("second").await;
+    for kept in [&mut begun, &mut idle] {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        kept.say("GET /", &[&cookie]).await;
+        let (head, _) = kept.answer().await;
+        assert_eq!((head.status, head.field("connection")), (200, Some("close")));
+        assert_eq!(kept.rest().await.unwrap_or_default(), b"");
+    }
+    drop(busy);
+    // Over HTTP/2 a client is told by GOAWAY.
+    assert!(sender.begin(request("GET", "/", &[], empty())).await.is_err());
+    drop(sender);
+    // The stream goes on, however silent it is.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(!rig.running.as_ref().unwrap().is_finished());
+    socket.send(b"still here\n").await;
+    socket.until("still here\n").await;
+    drop(socket);
+    let drained = rig.ended().await;
+    assert_eq!((drained.silent, drained.left), (0, 0), "it ends with the last of them");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_yielded_may_still_be_told_to_leave() {
+    let mut rig = Rig::draining(Wish::default(), Duration::from_secs(600)).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    socket.until("ready\n").await;
+    rig.departure.send_replace(Departure::Yield(Duration::from_secs(600)));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let drained = rig.stop().await;
+    assert_eq!((drained.silent, drained.left), (1, 0), "a silent stream holds it up no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_yield_has_an_end() {
+    let mut rig = Rig::draining(Wish::default(), Duration::from_secs(600)).await;
+    let cookie = format!("Cookie: {}", rig.alice());
+    let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
+    socket.until("ready\n").await;
+    rig.departure.send_replace(Departure::Yield(Duration::from_millis(300)));
+    let drained = rig.ended().await;
+    assert_eq!((drained.silent, drained.left), (0, 1));
 }

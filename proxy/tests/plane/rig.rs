@@ -16,8 +16,8 @@ use portcullis_policy::{
     SignedHeader, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, AssertionSigner, Certificates, Drained, Gate, HeaderCase, HostSent, Limits, Line,
-    Listener, ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts,
+    Accept, AccessLog, AssertionSigner, Certificates, Departure, Drained, Gate, HeaderCase, HostSent, Limits,
+    Line, Listener, ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts,
     RefusalPage, Rules, Server, Site, TlsFiles, Upstream, UpstreamPlace, UpstreamSettings, Visitor,
     session_cookie,
 };
@@ -28,7 +28,7 @@ use portcullis_rig::tls::pem_files;
 pub(crate) use portcullis_rig::wait_for;
 use portcullis_session::{Described, SessionSnapshot, Sessions, StoredSession};
 use prometheus_client::registry::Registry;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use url::Url;
 
@@ -137,7 +137,8 @@ pub(crate) struct Rig {
     log: AccessLog,
     log_path: PathBuf,
     wish: Wish,
-    pub(crate) stop: Option<oneshot::Sender<()>>,
+    pub(crate) departure: watch::Sender<Departure>,
+    drain: Duration,
     pub(crate) running: Option<JoinHandle<Drained>>,
     _folder: tempfile::TempDir,
 }
@@ -185,18 +186,17 @@ impl Rig {
         let gate = Gate::new(parts, &mut registry);
         let tls = ListenerTls { certificates: Certificates::load(&[tls]).unwrap(), clients: None };
         let listen = |tls| Listener { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls };
-        let server =
-            Server::bind_listeners(gate.clone(), &[listen(None), listen(Some(tls))], wish.limits, Some(2))
-                .unwrap();
+        let server = Server::bind_listeners(
+            gate.clone(),
+            &[listen(None), listen(Some(tls))],
+            wish.limits,
+            Some(2),
+            &mut Vec::new(),
+        )
+        .unwrap();
         let addresses = server.addresses();
-        let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(async move {
-            let stop = async move {
-                drop(stopped.await);
-                drain
-            };
-            server.run(stop, std::future::pending()).await.unwrap()
-        });
+        let (departure, told) = watch::channel(Departure::Stay);
+        let running = tokio::spawn(async move { server.run(told, std::future::pending()).await.unwrap() });
         Self {
             upstream,
             address: addresses[0],
@@ -213,7 +213,8 @@ impl Rig {
             log,
             log_path,
             wish,
-            stop: Some(stop),
+            departure,
+            drain,
             running: Some(running),
             _folder: folder,
         }
@@ -350,7 +351,12 @@ impl Rig {
 
     /// Stops, and says how it ended.
     pub(crate) async fn stop(&mut self) -> Drained {
-        let _ = self.stop.take().unwrap().send(());
+        self.departure.send_replace(Departure::Leave(self.drain));
+        self.ended().await
+    }
+
+    /// Waits until it has ended, and says how.
+    pub(crate) async fn ended(&mut self) -> Drained {
         tokio::time::timeout(Duration::from_secs(20), self.running.take().unwrap()).await.unwrap().unwrap()
     }
 }

@@ -8,6 +8,7 @@ pub mod idp;
 pub mod import_crash;
 pub mod inspect;
 pub mod journey;
+pub mod load;
 pub mod peer;
 pub mod program;
 pub mod rehearsal;

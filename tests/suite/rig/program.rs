@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 use tempfile::TempDir;
 
 use super::directory::DirectoryClient;
@@ -16,6 +18,8 @@ use super::{NET, must, until, wire};
 /// A program, running or about to. Dropped, it is killed, its log is searched for the secrets of the run, and printed if the test fails.
 pub struct Program {
     child: Option<Child>,
+    /// Those that have taken over from it, the last of them in its place.
+    successors: Vec<Process>,
     folder: TempDir,
     pub settings: Settings,
     pub watch: Watch,
@@ -41,7 +45,7 @@ impl Program {
             watch.secret("the SCIM token", &settings.scim_token);
         }
         let health = settings.health;
-        Self { child: None, folder, settings, watch, health }
+        Self { child: None, successors: Vec::new(), folder, settings, watch, health }
     }
 
     /// Starts it, for the first time or again on the same state, and waits until `/readyz` says yes.
@@ -84,8 +88,45 @@ impl Program {
         must("/readyz", ready).await
     }
 
+    /// Has another process take over, by the command, and gives the one that was replaced.
+    pub async fn upgrade(&mut self) -> Process {
+        let before = Process::of(self.pid());
+        let output = self.command_beside(&["upgrade"]).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        let pid =
+            said.split_once("The process with pid ").and_then(|(_, rest)| rest.split_once(" serves now"));
+        self.successors.push(Process::of(pid.unwrap().0.parse().unwrap()));
+        before
+    }
+
+    /// A command of the program while other tasks of the test go on.
+    pub async fn command_beside(&self, words: &[&str]) -> Output {
+        let (folder, words) = (self.folder.path().to_owned(), words.iter().map(|word| (*word).to_owned()));
+        let words: Vec<String> = words.collect();
+        let run = move || {
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            command(&folder, &words)
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    /// Starts it once more, in a folder that a process which was replaced may still use.
+    pub async fn begin_again(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It is reaped by whoever waits for it.
+            std::thread::spawn(move || child.wait());
+        }
+        self.begin().await;
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
+        if let Some(successor) = self.successors.pop() {
+            successor.signal(Signal::KILL);
+            successor.wait_dead();
+            return;
+        }
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
@@ -98,12 +139,15 @@ impl Program {
 
     /// Its process id.
     pub fn pid(&self) -> u32 {
-        self.child.as_ref().unwrap().id()
+        self.successors.last().map_or_else(|| self.child.as_ref().unwrap().id(), |successor| successor.pid)
     }
 
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap();
+        match self.successors.last() {
+            Some(successor) => successor.signal(signal),
+            None => kill_process(Pid::from_child(self.child.as_ref().unwrap()), signal).unwrap(),
+        }
     }
 
     /// Waits for its end.
@@ -229,8 +273,46 @@ impl Program {
     }
 }
 
+/// A process of the program that may be no child of the test.
+pub struct Process {
+    pub pid: u32,
+    process: OwnedFd,
+}
+
+impl Process {
+    fn of(pid: u32) -> Self {
+        let named = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+        Self { pid, process: pidfd_open(named, PidfdFlags::empty()).unwrap() }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        pidfd_send_signal(&self.process, signal).unwrap();
+    }
+
+    /// Whether it has ended.
+    pub fn is_over(&self) -> bool {
+        let mut look = [PollFd::new(&self.process, PollFlags::IN)];
+        poll(&mut look, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+    }
+
+    /// Waits until it has.
+    pub async fn is_gone(&self) {
+        until("the end of a process", || async { self.is_over() }).await;
+    }
+
+    fn wait_dead(&self) {
+        let mut look = [PollFd::new(&self.process, PollFlags::IN)];
+        poll(&mut look, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).unwrap();
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
+        for successor in self.successors.drain(..) {
+            let _ = pidfd_send_signal(&successor.process, Signal::KILL);
+            successor.wait_dead();
+        }
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();

@@ -1,0 +1,380 @@
+//! The side of the process that serves: it starts its successor, stops to write, hands over, and follows.
+//!
+//! Until the successor serves everything can be taken back: where it does not come to serve, whatever the reason, this
+//! process goes on as if nothing had been asked. Its sockets are open all the while, and so are its locks, so whoever
+//! connects waits for a moment, and nobody else gets in between.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use portcullis_proxy::Departure;
+use portcullis_store::NotLocked;
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use tokio::process::{Child, Command};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockWriteGuard, mpsc, oneshot};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use super::follow::{Word, follow_leader};
+use super::line::Line;
+use super::predecessors::KnownProcess;
+use super::strays::ReplacedMark;
+use super::words::{Answer, Ask, Numbered, Successor, WORDS};
+use crate::log::error_chain;
+use crate::notify::ServiceManager;
+use crate::own::Place;
+use crate::running::Running;
+use crate::ticks;
+
+/// The time that a successor has to read its configuration and to ask.
+const START: Duration = Duration::from_secs(60);
+/// The time that our own pages may take which are under way; those that take longer are on their own.
+const PAGES: Duration = Duration::from_secs(5);
+/// The time that writes may take which are on the road.
+const WRITES: Duration = Duration::from_secs(10);
+/// The time that a successor has to serve once it has everything: it may have to bring the database to its release.
+const SERVE: Duration = Duration::from_secs(300);
+
+/// The program that is started as the successor: the file of this one, whatever it is by then.
+#[derive(Debug)]
+pub(crate) struct SuccessorProgram {
+    program: PathBuf,
+    words: Vec<OsString>,
+}
+
+impl SuccessorProgram {
+    /// Notes the file of this process; it must be asked early, for a package may exchange it.
+    ///
+    /// # Errors
+    /// The system does not say which it is.
+    pub(crate) fn of_process(config: &Path) -> io::Result<Self> {
+        let words = ["-c".into(), config.into(), "run".into(), "--take-over".into()];
+        Ok(Self { program: std::env::current_exe()?, words: words.into() })
+    }
+}
+
+/// Reasons why this process was not replaced. It serves on, but for [`HandOverError::Lost`].
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandOverError {
+    /// Its end would be the end of the container.
+    #[error(
+        "this process is the first of its container, which ends with it, so another one cannot take its place: start another \
+         container"
+    )]
+    First,
+    /// A removal is not stored.
+    #[error(
+        "somebody is on hold, whose removal is not stored, and the next process would not know it: look at the store, and \
+         have the removal repeated"
+    )]
+    Holds,
+    /// A file is imported.
+    #[error("a file of people is being imported: ask again once it is")]
+    Imports,
+    /// Something that is needed could not be made.
+    #[error("the next process could not be started ({program})", program = .0.display())]
+    Start(PathBuf, #[source] io::Error),
+    /// It ended, or said why it does not serve.
+    #[error("the next process did not come to serve: {0}")]
+    Successor(String),
+    /// It took too long.
+    #[error("the next process did not {what} within {} s, and was ended", limit.as_secs())]
+    Late { what: &'static str, limit: Duration },
+    /// It is no successor.
+    #[error("the next process {0}")]
+    Unfit(String),
+    /// Something does not end.
+    #[error("writes that are under way did not end within {} s: look at the store, and ask again", WRITES.as_secs())]
+    Writes,
+    /// The mark of a process that was replaced could not be made.
+    #[error("the state folder cannot be written")]
+    Mark(#[source] io::Error),
+    /// What is needed for it could not be had.
+    #[error("what is to be handed over could not be had")]
+    Descriptors(#[source] io::Error),
+    /// It was tried, and this process cannot go on either.
+    #[error("{why}. This process cannot go on: {fault}")]
+    Lost { why: String, fault: String },
+}
+
+/// A process that has handed over: what it still hears, and what it keeps to its end.
+pub(crate) struct Replaced {
+    words: mpsc::Receiver<Word>,
+    /// Not reaped, it stays a name without a process.
+    _successor: Heir,
+    _mark: ReplacedMark,
+}
+
+impl Replaced {
+    /// Waits until nobody leads any more, and says why.
+    pub(crate) async fn wait_unled(&mut self) -> String {
+        loop {
+            match self.words.recv().await {
+                Some(Word::Gone(why) | Word::Failed(why)) => return why,
+                Some(Word::Serving(_)) => {}
+                None => return "nobody listens to the process that took over".to_owned(),
+            }
+        }
+    }
+}
+
+/// Has the next process take the place of this one.
+///
+/// # Errors
+/// [`HandOverError`]: this process serves as before.
+pub(crate) async fn hand_over(
+    running: &mut Running,
+    program: &SuccessorProgram,
+    manager: &ServiceManager,
+) -> Result<Replaced, HandOverError> {
+    let core = running.reload.core.clone();
+    if std::process::id() == 1 {
+        return Err(HandOverError::First);
+    }
+    let imports = core.imports.clone().try_lock_owned().map_err(|_| HandOverError::Imports)?;
+    let (mut line, mut heir) = start_successor(program)?;
+    let successor = wait_for_asking(&mut line, &mut heir.child).await?;
+    fits(running, &successor)?;
+    if !core.sessions.holds().is_empty() {
+        return Err(HandOverError::Holds);
+    }
+
+    let quiet = match Quiet::make(running, imports).await {
+        Ok(quiet) => quiet,
+        Err((quiet, error)) => return Err(take_back(running, *quiet, heir, error).await),
+    };
+    let (words, mut heard) = mpsc::channel(4);
+    let following = match give_everything(running, &quiet, line, words).await {
+        Ok(following) => following,
+        Err(error) => return Err(take_back(running, quiet, heir, error).await),
+    };
+    let serving = tokio::select! {
+        serving = timeout(SERVE, wait_for_serving(&mut heard)) => {
+            serving.unwrap_or(Err(HandOverError::Late { what: "come to serve", limit: SERVE }))
+        }
+        ended = heir.child.wait() => Err(HandOverError::Successor(said_by_end(ended))),
+    };
+    let done = match serving {
+        Ok(done) => done,
+        Err(error) => {
+            following.abort();
+            return Err(take_back(running, quiet, heir, error).await);
+        }
+    };
+    let Quiet { mark, .. } = quiet;
+    let Some(mark) = mark else { return Err(HandOverError::Writes) };
+    heir.serves = true;
+    running.reload.own.place.send_replace(Place::Elsewhere);
+    running.departure.send_replace(Departure::Yield(running.upgrade_grace()));
+    manager.tell_main_process(successor.pid);
+    core.store.leave_lock().await;
+    let _ = done.send(());
+    tracing::info!(
+        pid = successor.pid,
+        version = successor.version,
+        "another process has taken over: this one carries what has begun to its end"
+    );
+    Ok(Replaced { words: heard, _successor: heir, _mark: mark })
+}
+
+fn start_successor(program: &SuccessorProgram) -> Result<(Line, Heir), HandOverError> {
+    let failed = |error| HandOverError::Start(program.program.clone(), error);
+    let (here, there) = UnixStream::pair().map_err(failed)?;
+    let line = Line::from_fd(here.into()).map_err(failed)?;
+    let mut command = Command::new(&program.program);
+    command.args(&program.words).stdin(Stdio::from(OwnedFd::from(there)));
+    Ok((line, Heir { child: command.spawn().map_err(failed)?, serves: false }))
+}
+
+/// The next process, which ends with this value unless it has come to serve.
+struct Heir {
+    child: Child,
+    serves: bool,
+}
+
+impl Drop for Heir {
+    fn drop(&mut self) {
+        if !self.serves {
+            let _ = self.child.start_kill(); // it may have ended
+        }
+    }
+}
+
+/// Waits until it has read its configuration.
+async fn wait_for_asking(line: &mut Line, child: &mut Child) -> Result<Successor, HandOverError> {
+    let asked = async {
+        match line.receive::<Numbered<Ask>>().await {
+            Ok(Some((Numbered { says: Ask::HandOver(successor), .. }, _))) => Ok(successor),
+            Ok(Some((Numbered { says: Ask::Failed { error }, .. }, _))) => {
+                Err(HandOverError::Successor(error))
+            }
+            Ok(Some(_)) => Err(HandOverError::Unfit("asks for something else first".to_owned())),
+            Ok(None) => Err(HandOverError::Successor(said_by_end(child.wait().await))),
+            Err(error) => Err(HandOverError::Unfit(format!("is not understood: {error}"))),
+        }
+    };
+    timeout(START, asked).await.unwrap_or(Err(HandOverError::Late { what: "ask", limit: START }))
+}
+
+fn said_by_end(ended: io::Result<std::process::ExitStatus>) -> String {
+    match ended {
+        Ok(status) => format!("it ended with {status}; the log may say more"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// Tells whether it would lead with the same state.
+fn fits(running: &Running, successor: &Successor) -> Result<(), HandOverError> {
+    if successor.words != WORDS {
+        let what =
+            format!("is of version {}, to which this one cannot hand over: restart", successor.version);
+        return Err(HandOverError::Unfit(what));
+    }
+    let live = running.reload.live.in_force();
+    let (state, database) = live.fixed.places();
+    for (there, here) in [(&successor.state, state), (&successor.database, database)] {
+        let here = here.canonicalize().unwrap_or(here);
+        if *there != here {
+            let what = format!(
+                "has another state folder or database ({} for {}), which takes a restart",
+                there.display(),
+                here.display()
+            );
+            return Err(HandOverError::Unfit(what));
+        }
+    }
+    Ok(())
+}
+
+async fn wait_for_serving(heard: &mut mpsc::Receiver<Word>) -> Result<oneshot::Sender<()>, HandOverError> {
+    match heard.recv().await {
+        Some(Word::Serving(done)) => Ok(done),
+        Some(Word::Failed(why) | Word::Gone(why)) => Err(HandOverError::Successor(why)),
+        None => Err(HandOverError::Successor("its line is closed".to_owned())),
+    }
+}
+
+/// A process that writes nothing and takes no orders, until it goes on or has handed over.
+struct Quiet {
+    _imports: OwnedMutexGuard<Vec<portcullis_policy::ResourceId>>,
+    _road: Option<OwnedRwLockWriteGuard<()>>,
+    known: Vec<KnownProcess>,
+    mark: Option<ReplacedMark>,
+}
+
+impl Quiet {
+    async fn make(
+        running: &mut Running,
+        imports: OwnedMutexGuard<Vec<portcullis_policy::ResourceId>>,
+    ) -> Result<Self, (Box<Self>, HandOverError)> {
+        let mut quiet = Self { _imports: imports, _road: None, known: Vec::new(), mark: None };
+        match quiet.become_quiet(running).await {
+            Ok(()) => Ok(quiet),
+            Err(error) => Err((Box::new(quiet), error)),
+        }
+    }
+
+    async fn become_quiet(&mut self, running: &mut Running) -> Result<(), HandOverError> {
+        let core = running.reload.core.clone();
+        running.lead.pause().await;
+        running.reload.own.move_away(PAGES).await;
+        self._road =
+            Some(timeout(WRITES, core.revocation.close_road()).await.map_err(|_| HandOverError::Writes)?);
+        ticks::save_seen(&core).await;
+        ticks::save_token_uses(&core).await;
+        core.store.rest().await;
+        let predecessors = core.revocation.predecessors();
+        self.known = predecessors.detach().await.map_err(HandOverError::Descriptors)?;
+        let mark = ReplacedMark::make(running.state()).map_err(|error| match error {
+            NotLocked::Io(error) => HandOverError::Mark(error),
+            NotLocked::Held(_) => HandOverError::Mark(io::ErrorKind::WouldBlock.into()),
+        })?;
+        self.mark = Some(mark);
+        Ok(())
+    }
+}
+
+/// Hands everything over, and follows from there on.
+async fn give_everything(
+    running: &Running,
+    quiet: &Quiet,
+    mut line: Line,
+    words: mpsc::Sender<Word>,
+) -> Result<AbortHandle, HandOverError> {
+    let process = pidfd_open(getpid(), PidfdFlags::empty())
+        .map_err(|error| HandOverError::Descriptors(error.into()))?;
+    let core = &running.reload.core;
+    let locks = [
+        running.lock.duplicate().map_err(HandOverError::Descriptors)?,
+        core.store.duplicate_lock().await.map_err(HandOverError::Descriptors)?,
+    ];
+    let sockets = running.lead.duplicate_sockets().map_err(HandOverError::Descriptors)?;
+    let sockets: Vec<BorrowedFd<'_>> = running
+        .sockets
+        .iter()
+        .map(|socket| socket.as_fd())
+        .chain(sockets.iter().map(|fd| fd.as_fd()))
+        .collect();
+    let known = quiet.known.iter().flat_map(|known| [known.line.as_fd(), known.process.as_fd()]);
+    let descriptors: Vec<BorrowedFd<'_>> = [process.as_fd(), locks[0].as_fd(), locks[1].as_fd()]
+        .into_iter()
+        .chain(sockets.iter().copied())
+        .chain(known)
+        .collect();
+    let answer = Numbered {
+        number: 0,
+        says: Answer::HandedOver {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            sockets: sockets.len(),
+            former: quiet.known.iter().map(|known| known.former.clone()).collect(),
+        },
+    };
+    let sent = timeout(WRITES, line.send(&answer, &descriptors)).await;
+    sent.map_err(|_| HandOverError::Late { what: "take what was handed over", limit: WRITES })?
+        .map_err(|error| HandOverError::Successor(error.to_string()))?;
+    let following = follow_leader(line, running.reload.clone(), running.departure.clone(), words);
+    Ok(tokio::spawn(following).abort_handle())
+}
+
+/// Goes on as before. The successor is dead before anything is written.
+async fn take_back(
+    running: &mut Running,
+    quiet: Quiet,
+    mut heir: Heir,
+    error: HandOverError,
+) -> HandOverError {
+    let fault = go_on(running, quiet, &mut heir.child).await.err();
+    match fault {
+        None => error,
+        Some(fault) => HandOverError::Lost {
+            why: error_chain(&error).to_string(),
+            fault: error_chain(&*fault).to_string(),
+        },
+    }
+}
+
+async fn go_on(
+    running: &mut Running,
+    quiet: Quiet,
+    child: &mut Child,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let core = running.reload.core.clone();
+    let _ = child.start_kill(); // it may have ended
+    child.wait().await?;
+    let Quiet { _imports, _road, known, mark } = quiet;
+    drop(mark);
+    running.lock.sign()?;
+    core.store.wake().await?;
+    for known in known {
+        core.revocation.predecessors().attach(known)?;
+    }
+    running.reload.own.place.send_replace(Place::Here);
+    running.lead.go_on()?;
+    Ok(())
+}

@@ -1,0 +1,84 @@
+//! Sockets that were there before this process: handed over by the one that it replaces, or opened by the service
+//! manager (sd_listen_fds(3)). Each is taken by its address.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use rustix::net::sockopt::socket_acceptconn;
+use rustix::net::{SocketAddrUnix, getsockname};
+
+/// Listening sockets that nobody has taken yet. Those that are left are closed with it.
+#[derive(Debug, Default)]
+pub(crate) struct InheritedSockets {
+    tcp: Vec<TcpListener>,
+    unix: Vec<(SocketAddrUnix, UnixListener)>,
+}
+
+impl InheritedSockets {
+    /// Adds one.
+    ///
+    /// # Errors
+    /// It does not listen, or is of another kind.
+    pub(super) fn add(&mut self, socket: OwnedFd) -> io::Result<()> {
+        if !socket_acceptconn(&socket)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a socket does not listen"));
+        }
+        let address = getsockname(&socket)?;
+        if SocketAddr::try_from(address.clone()).is_ok() {
+            let listener = TcpListener::from(socket);
+            listener.set_nonblocking(true)?;
+            self.tcp.push(listener);
+            return Ok(());
+        }
+        let address = SocketAddrUnix::try_from(address)?;
+        let listener = UnixListener::from(socket);
+        listener.set_nonblocking(true)?;
+        self.unix.push((address, listener));
+        Ok(())
+    }
+
+    /// Those that listen on TCP: whoever takes some of them removes them.
+    pub(crate) fn tcp(&mut self) -> &mut Vec<TcpListener> {
+        &mut self.tcp
+    }
+
+    /// Takes one of this address.
+    pub(crate) fn take_tcp(&mut self, address: SocketAddr) -> Option<TcpListener> {
+        let is_it = |socket: &TcpListener| socket.local_addr().is_ok_and(|listens| listens == address);
+        let place = self.tcp.iter().position(is_it)?;
+        Some(self.tcp.swap_remove(place))
+    }
+
+    /// Takes the one of this path.
+    pub(crate) fn take_unix(&mut self, path: &Path) -> Option<UnixListener> {
+        let wanted = SocketAddrUnix::new(path).ok()?;
+        let place = self.unix.iter().position(|(address, _)| address.path() == wanted.path())?;
+        Some(self.unix.swap_remove(place).1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_taken_by_its_address_and_what_does_not_listen_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, tcp) = (folder.path().join("a.sock"), TcpListener::bind("127.0.0.1:0").unwrap());
+        let (address, unix) = (tcp.local_addr().unwrap(), UnixListener::bind(&path).unwrap());
+        let connected = std::net::TcpStream::connect(address).unwrap();
+        let mut inherited = InheritedSockets::default();
+        inherited.add(tcp.into()).unwrap();
+        inherited.add(unix.into()).unwrap();
+        assert!(inherited.add(connected.into()).is_err());
+        assert!(inherited.add(std::fs::File::open("/dev/null").unwrap().into()).is_err());
+        assert!(inherited.take_tcp(([127, 0, 0, 1], 1).into()).is_none());
+        assert!(inherited.take_unix(&folder.path().join("b.sock")).is_none());
+        assert_eq!(inherited.take_tcp(address).unwrap().local_addr().unwrap(), address);
+        assert!(inherited.take_tcp(address).is_none());
+        assert!(inherited.take_unix(&path).is_some());
+    }
+}

@@ -1,0 +1,263 @@
+//! The hand-over: another process takes the place of the one that serves, nobody who asks for anything notices, and a
+//! removal is out everywhere before it is answered.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::needs;
+use crate::rig::application::Application;
+use crate::rig::idp::{Op, sign_in_until};
+use crate::rig::load::Clients;
+use crate::rig::raw::RawSocket;
+use crate::rig::settings::Settings;
+use crate::rig::stage::Stage;
+use crate::rig::until;
+use crate::rig::visitor::Held;
+
+const ALICE: &str = "alice@corp.test";
+const BOB: &str = "bob@corp.test";
+const MARK: &str = "written-after-the-answer";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_begun_goes_on_and_hears_a_removal_that_the_next_process_takes() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE, BOB]).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let held = Held::open(&alice, &stage.app).await;
+    let mut bobs = bob.socket("/ws").await.unwrap();
+    let before = stage.program.upgrade().await;
+    assert!(!before.is_over() && stage.program.pid() != before.pid);
+    assert_eq!((alice.status("/").await, bob.status("/").await), (200, 200));
+    let mut fresh = alice.socket("/ws").await.unwrap();
+    fresh.echo("on the next process").await.unwrap();
+    bobs.echo("on the one before").await.unwrap();
+
+    stage.directory.deactivate(stage.id(ALICE)).await;
+    stage.app.mark(MARK).await;
+    held.ends_without(MARK).await;
+    assert!(fresh.read_out().await.is_empty());
+    assert_eq!(alice.status("/").await, 401);
+    bobs.echo("still here").await.unwrap();
+    assert!(!before.is_over());
+    drop(bobs);
+    before.is_gone().await;
+    stage.program.logged(&["every exchange has ended"]).await;
+    stage.program.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_stopped_does_not_hold_up_a_removal_for_ever_and_carries_nobody() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let held = Held::open(&stage.visitor(ALICE), &stage.app).await;
+    let before = stage.program.upgrade().await;
+    before.signal(Signal::STOP);
+    stage.directory.deactivate(stage.id(ALICE)).await;
+    assert!(before.is_over(), "its connections end with it, before the answer");
+    stage.app.mark(MARK).await;
+    held.ends_without(MARK).await;
+    stage.program.logged(&["a process that was replaced is ended", "did not answer within 5 s"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn those_that_were_replaced_one_after_another_all_hear_of_a_removal() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE, BOB]).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let (mut sockets, mut replaced, mut bobs) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let mut socket = alice.socket("/ws").await.unwrap();
+        socket.echo("hello").await.unwrap();
+        sockets.push(socket);
+        bobs.push(bob.socket("/ws").await.unwrap());
+        replaced.push(stage.program.upgrade().await);
+    }
+    stage.directory.deactivate(stage.id(ALICE)).await;
+    stage.app.mark(MARK).await;
+    for socket in sockets {
+        assert!(socket.read_out().await.is_empty());
+    }
+    for socket in &mut bobs {
+        socket.echo("still here").await.unwrap();
+    }
+    drop(bobs);
+    for process in replaced {
+        process.is_gone().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_process_that_leads_nobody_is_carried() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let held = Held::open(&stage.visitor(ALICE), &stage.app).await;
+    let before = stage.program.upgrade().await;
+    stage.program.kill();
+    before.is_gone().await;
+    stage.app.mark(MARK).await;
+    held.ends_without(MARK).await;
+    stage.program.logged(&["nobody would hear of a removal"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_ends_what_a_crash_left_behind() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let held = Held::open(&stage.visitor(ALICE), &stage.app).await;
+    let before = stage.program.upgrade().await;
+    before.signal(Signal::STOP);
+    stage.program.kill();
+    assert!(!before.is_over(), "it is stopped, and hears nothing");
+    stage.program.begin_again().await;
+    assert!(before.is_over());
+    stage.app.mark(MARK).await;
+    held.ends_without(MARK).await;
+    stage.program.logged(&["that nobody leads any more, is ended"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_that_does_not_come_to_serve_changes_nothing() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE, BOB]).await;
+    let alice = stage.visitor(ALICE);
+    let mut socket = alice.socket("/ws").await.unwrap();
+    let pid = stage.program.pid();
+    let whole = stage.program.settings.more.clone();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let health = stage.program.settings.health;
+    // Before anything is handed over, and when it has everything.
+    for (say, expect) in [("session: [no]\n", "session"), ("", "is in use by")] {
+        stage.program.settings.more = say.to_owned();
+        if say.is_empty() {
+            stage.program.settings.health = taken.local_addr().unwrap();
+        }
+        stage.program.write();
+        let output = stage.program.command_beside(&["upgrade"]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("the process with pid {pid} serves on, as before")), "{said}");
+        assert!(said.contains(expect), "{said}");
+        stage.program.settings.more = whole.clone();
+        stage.program.settings.health = health;
+        socket.echo("as before").await.unwrap();
+        assert_eq!(alice.status("/").await, 200);
+        // It writes, and hears orders.
+        stage.directory.deactivate(stage.id(BOB)).await;
+        stage.directory.reactivate(stage.id(BOB)).await;
+        assert!(stage.program.command_beside(&["user", "list"]).await.status.success());
+    }
+    stage.program.write();
+    let before = stage.program.upgrade().await;
+    stage.directory.deactivate(stage.id(ALICE)).await;
+    assert!(socket.read_out().await.is_empty());
+    before.is_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_replaced_goes_by_the_rules_of_the_next_process() {
+    let pilots = "version: 1\nroles: [pilots]\nbindings:\n  - group: Pilots\n    role: pilots\n";
+    let mut stage = Stage::seeded(|s| s.bindings = Some(pilots.to_owned()), &[ALICE]).await;
+    let (alice, stranger) = (stage.visitor(ALICE), stage.stranger());
+    let mut socket = alice.socket("/ws").await.unwrap();
+    socket.echo("hello").await.unwrap();
+    // A reload: nobody but a role that alice has not may go there.
+    let before = stage.program.upgrade().await;
+    stage
+        .program
+        .reload(|settings| settings.more = "routes:\n  - path: /ws\n    allow: [pilots]\n".to_owned())
+        .await;
+    assert!(socket.read_out().await.is_empty());
+    before.is_gone().await;
+    // And the rules that the next one begins with.
+    stage
+        .program
+        .reload(|settings| settings.more = "routes:\n  - path: /**\n    allow: public\n".to_owned())
+        .await;
+    let mut open = stranger.socket("/ws").await.unwrap();
+    open.echo("hello").await.unwrap();
+    stage.program.settings.more = String::new();
+    stage.program.write();
+    let before = stage.program.upgrade().await;
+    assert!(open.read_out().await.is_empty());
+    before.is_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_of_the_program_ends_those_that_it_has_replaced_in_good_order() {
+    let mut stage = Stage::seeded(|s| s.more = "stop_grace: 1h\n".to_owned(), &[ALICE]).await;
+    let alice = stage.visitor(ALICE);
+    let waiting = alice.waiting("/hold");
+    until("the request at the application", || async { stage.app.count_of("/hold") == 1 }).await;
+    let before = stage.program.upgrade().await;
+    let next = stage.program.pid();
+    stage.program.signal(Signal::TERM);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!before.is_over(), "it has the time that the configuration gives");
+    stage.app.mark(MARK).await;
+    assert!(waiting.read(MARK).await, "it was answered in that time");
+    before.is_gone().await;
+    assert_ne!(next, before.pid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_fails_over_two_hand_overs() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let clients = Clients::start(&stage.visitor(ALICE), &stage.directory);
+    let mut replaced = Vec::new();
+    for _ in 0..2 {
+        clients.answered(400).await;
+        replaced.push(stage.program.upgrade().await);
+    }
+    clients.answered(400).await;
+    let (failed, answered) = clients.end().await;
+    assert!(failed.is_empty() && answered >= 1200, "{answered} answered; {failed:#?}");
+    for process in replaced {
+        process.is_gone().await;
+    }
+    stage.program.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_that_began_before_ends_after() {
+    needs!("op");
+    let op = Op::shared();
+    let app = Application::start().await;
+    let settings = Settings::new(app.address);
+    let client = op.client(&settings).await;
+    let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
+    stage.directory.person(ALICE, "alice").await;
+    let callback = stage.program.settings.callback("op");
+    let mut browser = stage.program.browser();
+    let answer = sign_in_until(&mut browser, "alice", &callback).await;
+    // A page of ours that is asked for on a connection from before is answered on another one.
+    let mut kept = RawSocket::connect(stage.program.proxy(), &stage.program.settings.host).await;
+    kept.say("GET /.portcullis/ping", &[]).await;
+    assert_eq!(kept.answer().await.0.status, 204);
+    let before = stage.program.upgrade().await;
+    kept.say("POST /.portcullis/logout?a=b", &["Content-Length: 0", "Sec-Fetch-Site: same-origin"]).await;
+    let (head, _) = kept.answer().await;
+    assert_eq!((head.status, head.field("location")), (307, Some("/.portcullis/logout?a=b")));
+    assert_eq!(head.field("connection"), Some("close"));
+    let page = browser.open(answer.as_str()).await;
+    assert_eq!(page.status(), 200, "{}", page.text());
+    before.is_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_upgraded_is_said() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let folder = stage.program.folder().to_owned();
+    let elsewhere = folder.join("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    stage.program.settings.more = format!("store:\n  sqlite: {}\n", elsewhere.join("other.db").display());
+    std::fs::write(elsewhere.join("other.db"), "").unwrap();
+    stage.program.write();
+    let output = stage.program.command_beside(&["upgrade"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("has another state folder or database"), "{said}");
+    stage.program.settings.more = String::new();
+    stage.program.write();
+    // By hand there is no line to anybody.
+    let output = stage.program.command_beside(&["run", "--take-over"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("is for `portcullis upgrade` alone"), "{said}");
+    stage.program.kill();
+    let output = stage.program.command_beside(&["upgrade"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("no program listens in"), "{said}");
+}
