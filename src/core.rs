@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 
 use crate::assertion_keys::AssertionKeys;
 use crate::certificates::ServedCertificates;
+use crate::handover::Turn;
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
 use crate::metrics::Metrics;
@@ -41,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) certificates: Arc<ServedCertificates>,
     /// The files that are imported, one at a time.
     pub(crate) imports: Imports,
+    /// Whether this process answers whatever writes.
+    pub(crate) turn: Turn,
 }
 
 impl Core {

@@ -6,9 +6,12 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
+use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -16,7 +19,7 @@ use crate::certificates;
 use crate::core::Core;
 use crate::import::drop_folder;
 use crate::listeners::admin::Operators;
-use crate::listeners::{BoundListener, Port};
+use crate::listeners::{BoundListener, Course, Port};
 use crate::live::Current;
 use crate::ticks::Ticks;
 use crate::way_around;
@@ -33,10 +36,14 @@ pub(crate) struct Lead {
     core: Arc<Core>,
     live: Arc<Current>,
     operators: Operators,
-    ports: Vec<LeadPort>,
-    /// True ends what runs.
-    stop: watch::Sender<bool>,
+    /// The sockets once more, for the process that takes over.
+    sockets: Vec<OwnedFd>,
+    /// Those of them that are in the file system.
+    paths: Vec<PathBuf>,
+    course: watch::Sender<Course>,
     listeners: Vec<JoinHandle<()>>,
+    /// True ends what happens by the clock.
+    rest: watch::Sender<bool>,
 }
 
 impl Lead {
@@ -50,58 +57,67 @@ impl Lead {
         operators: Operators,
         ports: Vec<LeadPort>,
     ) -> io::Result<Self> {
-        let (core, live) = (core.clone(), live.clone());
-        let mut lead =
-            Self { core, live, operators, ports, stop: watch::Sender::new(true), listeners: Vec::new() };
-        lead.go_on()?;
+        let sockets = ports.iter().map(|port| port.bound.duplicate_socket()).collect::<io::Result<_>>()?;
+        let paths = ports.iter().filter_map(|port| port.bound.path().map(PathBuf::from)).collect();
+        let (course, told) = watch::channel(Course::Takes);
+        let serve = |LeadPort { bound, router, port }: LeadPort| bound.serve(router, port, told.clone());
+        let listeners = ports.into_iter().map(serve).collect();
+        let (core, live, rest) = (core.clone(), live.clone(), watch::Sender::new(true));
+        let mut lead = Self { core, live, operators, sockets, paths, course, listeners, rest };
+        lead.go_on();
         Ok(lead)
     }
 
     /// Does its work, for the first time or after a pause.
-    ///
-    /// # Errors
-    /// There are no descriptors left.
-    pub(crate) fn go_on(&mut self) -> io::Result<()> {
-        let (stop, stopping) = watch::channel(false);
-        let serve = |LeadPort { bound, router, port }: &LeadPort| {
-            Ok(bound.duplicate()?.serve(router.clone(), port.clone(), stopping.clone()))
-        };
-        self.listeners = self.ports.iter().map(serve).collect::<io::Result<_>>()?;
-        self.stop = stop;
+    pub(crate) fn go_on(&mut self) {
+        self.course.send_replace(Course::Takes);
+        let (rest, resting) = watch::channel(false);
+        self.rest = rest;
         let (core, live) = (&self.core, &self.live);
-        Ticks { core: core.clone(), live: live.clone() }.start(stopping.clone());
-        certificates::watch_files(core.certificates.clone(), stopping.clone());
-        tokio::spawn(way_around::watch_way_around(core.clone(), live.clone(), stopping.clone()));
-        drop_folder::watch_folder(self.operators.clone(), live.clone(), stopping);
-        Ok(())
+        Ticks { core: core.clone(), live: live.clone() }.start(resting.clone());
+        certificates::watch_files(core.certificates.clone(), resting.clone());
+        tokio::spawn(way_around::watch_way_around(core.clone(), live.clone(), resting.clone()));
+        drop_folder::watch_folder(self.operators.clone(), live.clone(), resting);
     }
 
-    /// Stops, and waits until what was asked is answered, for some seconds.
-    pub(crate) async fn pause(&mut self) {
-        let _ = self.stop.send(true);
-        for listener in self.listeners.drain(..) {
-            let _ = listener.await;
-        }
+    /// Pauses: whoever connects waits, and nothing happens by the clock.
+    pub(crate) fn pause(&self) {
+        self.course.send_replace(Course::Waits);
+        self.rest.send_replace(true);
     }
 
     /// The sockets once more, for the process that takes over.
-    ///
-    /// # Errors
-    /// There are no descriptors left.
-    pub(crate) fn duplicate_sockets(&self) -> io::Result<Vec<OwnedFd>> {
-        self.ports.iter().map(|port| port.bound.duplicate_socket()).collect()
+    pub(crate) fn sockets(&self) -> &[OwnedFd] {
+        &self.sockets
     }
 
-    /// Ends without a word, now that the sockets are another process's.
-    pub(crate) fn leave_sockets(self) {
-        let _ = self.stop.send(true);
+    /// Leaves the sockets to the process that has taken over.
+    pub(crate) fn leave_sockets(&mut self) {
+        self.course.send_replace(Course::Leaves);
+        self.sockets.clear();
+        self.paths.clear();
+    }
+
+    /// The way to end what is waited for there.
+    pub(crate) fn course(&self) -> watch::Sender<Course> {
+        self.course.clone()
+    }
+
+    /// Waits until whoever is connected has gone, after the sockets were left.
+    pub(crate) async fn wait_left(&mut self) {
+        join_all(&mut self.listeners).await;
+        self.listeners.clear();
     }
 
     /// Ends for good: nobody connects any more. Whatever is still waited for once `hurried` is ready is given up.
     pub(crate) async fn end(mut self, hurried: impl Future<Output = ()>) {
-        let _ = self.stop.send(true);
-        self.ports.drain(..).for_each(|port| port.bound.tidy());
-        let mut hurried = std::pin::pin!(hurried);
+        self.course.send_replace(Course::Ends);
+        self.rest.send_replace(true);
+        self.sockets.clear();
+        for path in &self.paths {
+            let _ = std::fs::remove_file(path);
+        }
+        let mut hurried = pin!(hurried);
         for mut listener in self.listeners.drain(..) {
             tokio::select! {
                 _ = &mut listener => {}

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::handover::{Replaced, Upgrades};
 use crate::lead::Lead;
+use crate::listeners::Course;
 use crate::lock::Lock;
 use crate::log::error_chain;
 use crate::reload::Reload;
@@ -80,30 +82,38 @@ impl Running {
     /// `stop_grace` more, and asked again none; without a process that leads there is none either.
     pub(crate) async fn finish_replaced(self, mut replaced: Replaced, mut asked: impl AsyncFnMut()) {
         let grace = self.stop_grace();
-        let Self { departure, hurry, reload, server, sockets, lead, lock, .. } = self;
+        let Self { departure, hurry, reload, server, sockets, mut lead, lock, .. } = self;
         // Everything that the other process has now. Nothing of it is undone: it is the other one's.
         lead.leave_sockets();
         drop((sockets, lock));
-        let Some(mut server) = server else { return };
+        let Some(server) = server else { return };
+        let course = lead.course();
+        let carried = async {
+            log_drained(server.await);
+            // A directory that keeps its connection may ask on it once more.
+            let _ = tokio::time::timeout(STAY, lead.wait_left()).await;
+        };
+        let mut carried = pin!(carried);
         let mut is_leaving = false;
-        let ended = loop {
+        loop {
             tokio::select! {
-                ended = &mut server => break ended,
+                () = &mut carried => break,
                 () = asked() => {
                     if is_leaving {
                         hurry.notify_one();
                     }
                     is_leaving = true;
+                    course.send_replace(Course::Ends);
                     departure.send_replace(Departure::Leave(grace));
                 }
                 why = replaced.wait_unled() => {
                     tracing::error!("{why}: nobody would hear of a removal, so everything that this process carries is ended");
                     hurry.notify_one();
-                    break server.await;
+                    let _ = tokio::time::timeout(CLOSE, carried).await;
+                    break;
                 }
             }
-        };
-        log_drained(ended);
+        }
         reload.core.store.close().await;
     }
 
@@ -152,6 +162,9 @@ impl Running {
     }
 }
 
+/// The time for which a process that was replaced waits, behind everything else, for connections of a directory or an
+/// operator on which nothing is asked: longer than they may be idle.
+const STAY: Duration = Duration::from_secs(80);
 /// The time that a reload may take to end, and the last writes.
 const CLOSE: Duration = Duration::from_secs(5);
 

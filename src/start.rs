@@ -21,7 +21,9 @@ use crate::assertion_keys::{AssertionKeys, AssertionKeysError};
 use crate::certificates::ServedCertificates;
 use crate::core::Core;
 use crate::fetch::{self, Renewable};
-use crate::handover::{self, Inheritance, InheritedSockets, StillThere, Stray, TakeOverError, Upgrades};
+use crate::handover::{
+    self, Inheritance, InheritedSockets, RELAY_SOCKET, StillThere, Stray, TakeOverError, Turn, Upgrades,
+};
 use crate::idp_keys::IdpKeys;
 use crate::import::turn::Imports;
 use crate::keyring::{self, KeyringError};
@@ -34,7 +36,7 @@ use crate::lock::{Lock, LockError};
 use crate::log::{Log, error_chain};
 use crate::metrics::Metrics;
 use crate::operator::Operator;
-use crate::own::{self, Own};
+use crate::own::{self, Own, relayed};
 use crate::refusals::Refusals;
 use crate::reload::Reload;
 use crate::revocation::Revocation;
@@ -185,8 +187,13 @@ pub(crate) async fn start_program(
     let (upgrades, upgrading) = Upgrades::new();
     let upgrades = Arc::new(upgrades);
     let operators = live_operators(&opened.core, &opened.live, &upgrades);
-    let doors =
-        Doors { registry, draining: &draining, operators: &operators, inherited: inheritance.sockets };
+    let doors = Doors {
+        registry,
+        draining: &draining,
+        operators: &operators,
+        inherited: inheritance.sockets,
+        is_succession,
+    };
     let bound = bind_ports(file, &opened, plane.gate.clone(), doors).await?;
 
     let sockets = bound.server.duplicate_sockets().map_err(StartError::Sockets)?;
@@ -270,6 +277,7 @@ async fn open_parts(
         tokens,
         certificates,
         imports: Imports::default(),
+        turn: Turn::default(),
     });
     // From here on whatever takes access away is enforced there too.
     inheritance.attach(core.revocation.predecessors()).map_err(StartError::Sockets)?;
@@ -331,6 +339,8 @@ struct Doors<'a> {
     draining: &'a Arc<AtomicBool>,
     operators: &'a admin::Operators,
     inherited: InheritedSockets,
+    /// True where a process was replaced, which may hand on what it is asked.
+    is_succession: bool,
 }
 
 /// Binds everything before anything is served.
@@ -338,7 +348,7 @@ async fn bind_ports(
     file: &File,
     opened: &OpenedParts,
     gate: Arc<Gate>,
-    Doors { registry, draining, operators, mut inherited }: Doors<'_>,
+    Doors { registry, draining, operators, mut inherited, is_succession }: Doors<'_>,
 ) -> Result<BoundPorts, StartError> {
     let OpenedParts { core, live, schemas, .. } = opened;
     let shares = Shares::of_process();
@@ -380,6 +390,20 @@ async fn bind_ports(
         router: admin::admin_router(operators.clone()),
         port: Port { times: admin::TIMES, ..Port::new("admin", shares.admin, &core.metrics) },
     });
+    for port in &mut ports {
+        let router = std::mem::take(&mut port.router);
+        port.router = handover::answer_in_turn(router, port.port.name, core.turn.clone(), &file.state);
+    }
+    if is_succession {
+        let relayed = ports.iter().map(|port| (port.port.name, port.router.clone()));
+        let back_channel = (relayed::PORT, relayed::back_channel_router(opened.own.clone()));
+        let relayed = relayed.chain([back_channel]).collect();
+        ports.push(LeadPort {
+            bound: listeners::bind_unix("state", &file.state.join(RELAY_SOCKET), &mut inherited)?,
+            router: handover::relay_router(relayed),
+            port: Port { times: admin::TIMES, ..Port::new("relay", shares.scim, &core.metrics) },
+        });
+    }
     Ok(BoundPorts { server, ports })
 }
 

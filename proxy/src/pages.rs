@@ -59,6 +59,11 @@ impl WhoIsIn {
         Self(find)
     }
 
+    /// Of somebody who shows no session.
+    pub fn nobody() -> Self {
+        Self(None)
+    }
+
     /// The person, checked like any exchange, and when the session ends. `None`: nobody, or nobody who can be proven
     /// within a second.
     pub async fn find_person(&self) -> Option<(Arc<Principal>, Timestamp)> {

@@ -27,14 +27,13 @@ use super::strays::ReplacedMark;
 use super::words::{Answer, Ask, Numbered, Successor, WORDS};
 use crate::log::error_chain;
 use crate::notify::ServiceManager;
-use crate::own::Place;
 use crate::running::Running;
 use crate::ticks;
 
 /// The time that a successor has to read its configuration and to ask.
 const START: Duration = Duration::from_secs(60);
-/// The time that our own pages may take which are under way; those that take longer are on their own.
-const PAGES: Duration = Duration::from_secs(5);
+/// The time that answers may take which are under way; those that take longer are on their own.
+const ANSWERS: Duration = Duration::from_secs(5);
 /// The time that writes may take which are on the road.
 const WRITES: Duration = Duration::from_secs(10);
 /// The time that a successor has to serve once it has everything: it may have to bring the database to its release.
@@ -169,7 +168,7 @@ pub(crate) async fn hand_over(
     let Quiet { mark, .. } = quiet;
     let Some(mark) = mark else { return Err(HandOverError::Writes) };
     heir.serves = true;
-    running.reload.own.place.send_replace(Place::Elsewhere);
+    core.turn.leave();
     running.departure.send_replace(Departure::Yield(running.upgrade_grace()));
     manager.tell_main_process(successor.pid);
     core.store.leave_lock().await;
@@ -281,8 +280,8 @@ impl Quiet {
 
     async fn become_quiet(&mut self, running: &mut Running) -> Result<(), HandOverError> {
         let core = running.reload.core.clone();
-        running.lead.pause().await;
-        running.reload.own.move_away(PAGES).await;
+        running.lead.pause();
+        core.turn.move_away(ANSWERS).await;
         self._road =
             Some(timeout(WRITES, core.revocation.close_road()).await.map_err(|_| HandOverError::Writes)?);
         ticks::save_seen(&core).await;
@@ -313,13 +312,9 @@ async fn give_everything(
         running.lock.duplicate().map_err(HandOverError::Descriptors)?,
         core.store.duplicate_lock().await.map_err(HandOverError::Descriptors)?,
     ];
-    let sockets = running.lead.duplicate_sockets().map_err(HandOverError::Descriptors)?;
-    let sockets: Vec<BorrowedFd<'_>> = running
-        .sockets
-        .iter()
-        .map(|socket| socket.as_fd())
-        .chain(sockets.iter().map(|fd| fd.as_fd()))
-        .collect();
+    let lead = running.lead.sockets().iter().map(OwnedFd::as_fd);
+    let sockets: Vec<BorrowedFd<'_>> =
+        running.sockets.iter().map(|socket| socket.as_fd()).chain(lead).collect();
     let known = quiet.known.iter().flat_map(|known| [known.line.as_fd(), known.process.as_fd()]);
     let descriptors: Vec<BorrowedFd<'_>> = [process.as_fd(), locks[0].as_fd(), locks[1].as_fd()]
         .into_iter()
@@ -374,7 +369,7 @@ async fn go_on(
     for known in known {
         core.revocation.predecessors().attach(known)?;
     }
-    running.reload.own.place.send_replace(Place::Here);
-    running.lead.go_on()?;
+    core.turn.stay();
+    running.lead.go_on();
     Ok(())
 }

@@ -195,25 +195,12 @@ impl BoundListener {
         }
     }
 
-    /// Serves until `stop` says so; what is under way then has a few seconds.
-    pub(crate) fn serve(self, router: Router, port: Port, stop: watch::Receiver<bool>) -> JoinHandle<()> {
-        tokio::spawn(serve_listener(self, router, port, stop))
+    /// Serves as `course` says. At the end what is under way has a few seconds.
+    pub(crate) fn serve(self, router: Router, port: Port, course: watch::Receiver<Course>) -> JoinHandle<()> {
+        tokio::spawn(serve_listener(self, router, port, course))
     }
 
-    /// The same socket once more: whoever connects meanwhile waits on it.
-    ///
-    /// # Errors
-    /// There are no descriptors left.
-    pub(crate) fn duplicate(&self) -> io::Result<Self> {
-        let socket = self.duplicate_socket()?;
-        Ok(match self {
-            Self::Tcp(_) => Self::Tcp(TcpListener::from_std(socket.into())?),
-            Self::Tls(_, acceptor) => Self::Tls(TcpListener::from_std(socket.into())?, acceptor.clone()),
-            Self::Unix(_, path) => Self::Unix(UnixListener::from_std(socket.into())?, path.clone()),
-        })
-    }
-
-    /// The same as a descriptor, for another process.
+    /// The same socket once more, for another process.
     ///
     /// # Errors
     /// There are no descriptors left.
@@ -225,23 +212,42 @@ impl BoundListener {
         socket.try_clone_to_owned()
     }
 
-    /// Removes what it left in the file system.
-    pub(crate) fn tidy(&self) {
-        if let Self::Unix(_, path) = self {
-            let _ = std::fs::remove_file(path);
+    /// The path of a socket in the file system.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Unix(_, path) => Some(path),
+            Self::Tcp(_) | Self::Tls(..) => None,
         }
     }
 }
 
-async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut stop: watch::Receiver<bool>) {
+/// What a listener does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    /// It takes connections.
+    Takes,
+    /// Whoever connects waits in the kernel. Those that are there are served.
+    Waits,
+    /// Its socket is another process's. Those that are there are served to their end.
+    Leaves,
+    /// It ends.
+    Ends,
+}
+
+async fn serve_listener(
+    bound: BoundListener,
+    router: Router,
+    port: Port,
+    mut course: watch::Receiver<Course>,
+) {
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(port.connections));
     let seats = Arc::new(Seats::default());
     let router = TowerToHyperService::new(router);
-    loop {
+    while wait_for_course(&mut course).await == Course::Takes {
         let accepted = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = course.wait_for(|course| *course != Course::Takes) => continue,
             accepted = bound.accept() => accepted,
         };
         let socket = match accepted {
@@ -257,7 +263,7 @@ async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut st
         // those behind them wait in the kernel: many removals at once are done one after another, and none is dropped.
         let place = tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = course.wait_for(|course| *course == Course::Ends) => break,
             place = tokio::time::timeout(ROOM, wait_for_place(&places, &seats)) => place,
         };
         let Ok(Some(place)) = place else {
@@ -318,7 +324,22 @@ async fn serve_listener(bound: BoundListener, router: Router, port: Port, mut st
         }
     }
     drop(bound);
+    let gone = async {
+        while places.available_permits() < port.connections {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    tokio::select! {
+        () = gone => {}
+        _ = course.wait_for(|course| *course == Course::Ends) => {}
+    }
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
+}
+
+/// What it does, once it does not wait.
+async fn wait_for_course(course: &mut watch::Receiver<Course>) -> Course {
+    // Where nobody is left who could say it, it ends.
+    course.wait_for(|course| *course != Course::Waits).await.map_or(Course::Ends, |course| *course)
 }
 
 /// A place for one more, once somebody leaves or makes room.
@@ -404,7 +425,7 @@ mod tests {
     struct Stage {
         address: SocketAddr,
         registry: Registry,
-        _stop: watch::Sender<bool>,
+        _stop: watch::Sender<Course>,
     }
 
     /// So long that no test waits for it.
@@ -412,7 +433,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(200);
 
     async fn serve(connections: usize, times: Times) -> Stage {
-        let (mut registry, (stop, stopping)) = (Registry::default(), watch::channel(false));
+        let (mut registry, (stop, stopping)) = (Registry::default(), watch::channel(Course::Takes));
         let metrics = Arc::new(Metrics::register(&mut registry));
         let piece = Ok::<_, std::convert::Infallible>(vec![7; 4096]);
         let endless = move || async move { Body::from_stream(futures_util::stream::repeat(piece)) };

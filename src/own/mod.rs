@@ -12,6 +12,7 @@ mod flows;
 mod login;
 mod logout;
 pub(crate) mod reasons;
+pub(crate) mod relayed;
 #[cfg(feature = "saml")]
 pub(crate) mod saml;
 #[cfg(feature = "saml")]
@@ -22,8 +23,7 @@ mod tries;
 mod ways;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::uri::PathAndQuery;
@@ -32,7 +32,6 @@ use portcullis_keys::Random;
 use portcullis_policy::Timestamp;
 use portcullis_proxy::{KeepWay, NotSignedIn, Pages, Reference, RefusalKind, RefusalPage, Visitor};
 use portcullis_sso::Class;
-use tokio::sync::watch;
 
 pub(crate) use self::site::{AskedSite, OwnSite, SiteIdp};
 use crate::core::{Core, answer_undisturbed};
@@ -50,36 +49,14 @@ pub(crate) struct Own {
     /// Held by a login while it reads from the configuration who is admitted, until that is committed: a reload waits for
     /// those that may have read the one before.
     pub(crate) admitting: tokio::sync::RwLock<()>,
-    /// The process that answers pages which write.
-    pub(crate) place: watch::Sender<Place>,
-    /// The number of those that are being answered.
-    answering: Arc<AtomicUsize>,
     /// Ways back and token requests: what is known of logins under way, in memory alone.
     under_way: UnderWay,
     /// Lines about refused logins that nobody's word stands behind.
     strangers: StrangerLines,
 }
 
-/// The process that answers pages which write: logins and logouts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    /// This one.
-    Here,
-    /// It is being decided: whoever asks waits.
-    Moving,
-    /// The one that has taken over, on the same address.
-    Elsewhere,
-}
-
-/// One of the pages that are being answered, until it is dropped.
-struct Answering(Arc<AtomicUsize>);
-
-impl Drop for Answering {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
+/// The page on which an identity provider says that sessions have ended (OpenID Connect Back-Channel Logout 1.0).
+const BACK_CHANNEL: &str = "backchannel-logout";
 /// The most of those lines in a minute.
 const STRANGERS_LINES: u32 = 20;
 
@@ -151,7 +128,7 @@ pub(crate) fn pages_seam(own: Arc<Own>, live: &Live) -> Pages {
 /// Tells whether a page may write, or goes by what only the process that leads knows.
 fn writes(page: &str) -> bool {
     let first = page.split('/').next().unwrap_or(page);
-    ["login", "callback", "saml", "arrived", "backchannel-logout", "logout", "logged-out"].contains(&first)
+    ["login", "callback", "saml", "arrived", BACK_CHANNEL, "logout", "logged-out"].contains(&first)
 }
 
 /// Has a request asked again, as it is, on a connection of its own: there the process answers that has taken over.
@@ -172,8 +149,6 @@ impl Own {
             core,
             live,
             admitting: tokio::sync::RwLock::default(),
-            place: watch::Sender::new(Place::Here),
-            answering: Arc::default(),
             under_way: UnderWay::default(),
             strangers: StrangerLines::at_most(STRANGERS_LINES),
         }
@@ -197,7 +172,13 @@ impl Own {
         };
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         let posts = request.method() == Method::POST;
-        let Some(_answering) = self.enter(&page).await else { return ask_elsewhere(&request) };
+        let answering = if writes(&page) { self.core.turn.begin_answer().await } else { None };
+        if answering.is_none() && writes(&page) {
+            return match page.split('/').next() {
+                Some(BACK_CHANNEL) if posts => self.relay_back_channel(request, &visitor).await,
+                _ => ask_elsewhere(&request),
+            };
+        }
         match page.split_once('/').unwrap_or((&page, "")) {
             ("login", "") if reads => self.begin_login(&site, &request, &visitor).await,
             ("login", "") if posts => self.choose_idp(&site, &request),
@@ -209,7 +190,7 @@ impl Own {
             ("saml", rest) => self.serve_saml(&site, rest, &request, &visitor).await,
             #[cfg(feature = "saml")]
             ("arrived", "") if reads || posts => self.finish_arrival(&site, &request, &visitor).await,
-            ("backchannel-logout", idp) if posts => match site.find_idp(idp).cloned() {
+            (BACK_CHANNEL, idp) if posts => match site.find_idp(idp).cloned() {
                 Some(entry) => self.end_by_token(&site, &entry, &request, &visitor).await,
                 None => self.render_page(&site, &Page::refused(RefusalKind::NotFound, None)),
             },
@@ -230,36 +211,6 @@ impl Own {
                 .unwrap_or_else(|| self.render_page(&site, &Page::refused(RefusalKind::NotFound, None))),
             _ => self.render_page(&site, &Page::refused(RefusalKind::NotFound, None)),
         }
-    }
-
-    /// Enters a page. `None` where another process has to answer it.
-    async fn enter(&self, page: &str) -> Option<Answering> {
-        let mut place = self.place.subscribe();
-        loop {
-            // Counted first, so that whoever moves away sees this one or is seen.
-            self.answering.fetch_add(1, Ordering::AcqRel);
-            let answering = Answering(self.answering.clone());
-            let now = *place.borrow_and_update();
-            if now == Place::Here || !writes(page) {
-                return Some(answering);
-            }
-            if now == Place::Elsewhere {
-                return None;
-            }
-            drop(answering);
-            let _ = place.changed().await; // we hold the other half
-        }
-    }
-
-    /// Lets pages which write wait, and those that are being answered have so long to be so.
-    pub(crate) async fn move_away(&self, limit: Duration) {
-        self.place.send_replace(Place::Moving);
-        let over = async {
-            while self.answering.load(Ordering::Acquire) > 0 {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let _ = tokio::time::timeout(limit, over).await;
     }
 
     /// Renders a page of this app. The number on it, if there is one, goes into the line of the access log as well.

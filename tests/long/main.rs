@@ -21,3 +21,4 @@ mod packages;
 mod rig_keycloak;
 mod scimono;
 mod unboundid;
+mod upgrades;

@@ -7,6 +7,7 @@ use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::idp::{Client, Op, sign_in};
 use crate::rig::inspect::session_of;
+use crate::rig::raw::RawSocket;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::visitor::Visitor;
@@ -66,6 +67,31 @@ async fn a_session_that_ended_at_the_provider_is_cut_before_the_provider_is_answ
     assert_eq!(elsewhere.status("/").await, 200, "another session of hers is another");
     let told = stage.program.logged(&["the IdP has ended sessions"]).await;
     assert!(told.contains("\"live\":1"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_kept_its_connection_over_an_upgrade_is_answered_on_it() {
+    needs!("op");
+    let (mut stage, client) = stage(false).await;
+    let (mut browser, visitor) = mira(&stage).await;
+    Op::shared().end_session(&mut browser).await;
+    let [token] = &Op::shared().logout_tokens(&client).await[..] else { panic!("not one token") };
+    let socket = visitor.socket("/ws").await.unwrap();
+    let mut kept = RawSocket::connect(stage.program.proxy(), &stage.program.settings.host).await;
+    kept.say("GET /.portcullis/ping", &[]).await;
+    assert_eq!(kept.answer().await.0.status, 204);
+    let before = stage.program.upgrade().await;
+    let body = format!("logout_token={token}");
+    let length = format!("Content-Length: {}", body.len());
+    let page = "POST /.portcullis/backchannel-logout/op";
+    kept.say(page, &[&length, "Content-Type: application/x-www-form-urlencoded"]).await;
+    kept.send(body.as_bytes()).await;
+    let (head, text) = kept.answer().await;
+    assert_eq!((head.status, text.as_str(), head.field("connection")), (200, "", Some("close")));
+    stage.app.mark("after the answer").await;
+    assert!(!socket.read_out().await.iter().any(|text| text == "after the answer"));
+    assert_eq!(visitor.status("/").await, 401);
+    before.is_gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

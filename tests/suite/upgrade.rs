@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
+use http::{Method, Request};
 use rustix::process::Signal;
+use serde_json::json;
 
 use crate::needs;
 use crate::rig::application::Application;
@@ -14,6 +16,7 @@ use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
 use crate::rig::visitor::Held;
+use crate::rig::wire::{Connection, whole};
 
 const ALICE: &str = "alice@corp.test";
 const BOB: &str = "bob@corp.test";
@@ -210,6 +213,37 @@ async fn no_request_fails_over_two_hand_overs() {
         process.is_gone().await;
     }
     stage.program.assert_sound();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_kept_its_connection_is_answered_on_it() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE, BOB]).await;
+    let (socket, scim) = (stage.visitor(ALICE).socket("/ws").await.unwrap(), stage.program.settings.scim);
+    let token = stage.program.settings.scim_token.clone();
+    let path = |name: &str| format!("/scim/v2/Users/{}", stage.id(name));
+    let (alice, bob) = (path(ALICE), path(BOB));
+    let ask = |method: Method, uri: &str| {
+        let request = Request::builder().method(method).uri(uri).header("host", "localhost");
+        request.header("authorization", format!("Bearer {token}")).body(whole("")).unwrap()
+    };
+    let mut kept = Connection::open(scim).await.unwrap();
+    let mut kept_h2 = Connection::open_h2(scim).await.unwrap();
+    for (connection, base) in [(&mut kept, ""), (&mut kept_h2, "http://localhost")] {
+        let request = ask(Method::GET, &format!("{base}{alice}"));
+        assert_eq!(connection.send(request).await.unwrap().status, 200);
+    }
+    let before = stage.program.upgrade().await;
+    // A relayed answer is the next process's own, errors as well.
+    let wrong = Request::get(format!("http://localhost{alice}")).header("authorization", "Bearer no");
+    let refused = kept_h2.send(wrong.body(whole("")).unwrap()).await;
+    assert_eq!(refused.unwrap().status, 401);
+    let gone = kept.send(ask(Method::DELETE, &alice)).await.unwrap();
+    assert_eq!((gone.status.as_u16(), gone.header("connection")), (204, Some("close")));
+    assert!(socket.read_out().await.is_empty());
+    let read = kept_h2.send(ask(Method::GET, &format!("http://localhost{bob}"))).await.unwrap();
+    assert_eq!((read.status.as_u16(), &read.json()["userName"]), (200, &json!(BOB)));
+    drop((kept, kept_h2));
+    before.is_gone().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use http::{Method, Version};
 use serde_json::json;
 use tokio::task::JoinSet;
 
+use super::NET;
 use super::directory::{DirectoryClient, user};
-use super::until;
 use super::visitor::Visitor;
 use super::wire::{Connection, Dial, whole};
 
@@ -44,11 +45,18 @@ impl Clients {
 
     /// Waits until so many more were answered.
     pub async fn answered(&self, more: usize) {
+        self.answered_within(more, NET).await;
+    }
+
+    /// The same where it may take longer.
+    pub async fn answered_within(&self, more: usize, limit: Duration) {
         let wanted = self.load.answered.load(Ordering::Relaxed) + more;
-        until(&format!("{wanted} answers"), || async {
-            self.load.is_over() || self.load.answered.load(Ordering::Relaxed) >= wanted
-        })
-        .await;
+        let answered = async {
+            while !self.load.is_over() && self.load.answered.load(Ordering::Relaxed) < wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(limit, answered).await.unwrap_or_else(|_| panic!("not {wanted} answers"));
     }
 
     /// Stops them, and gives what went wrong and how many were answered.
@@ -150,6 +158,6 @@ async fn write_people(directory: DirectoryClient, load: Arc<Load>) {
         }
         number += 1;
         // Below the limit of one token.
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        tokio::time::sleep(Duration::from_millis(30)).await;
     }
 }
