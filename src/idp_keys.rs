@@ -45,6 +45,11 @@ impl IdpKeys {
         }
     }
 
+    /// Tells whether something is held that is not stored.
+    pub(crate) fn has_holds(&self) -> bool {
+        !self.held.lock().is_empty()
+    }
+
     /// Forgets what was held: the order is stored.
     pub(crate) fn end_hold(&self, idps: &[String]) {
         let mut held = self.held.lock();

@@ -19,7 +19,7 @@ use crate::certificates;
 use crate::core::Core;
 use crate::import::drop_folder;
 use crate::listeners::admin::Operators;
-use crate::listeners::{BoundListener, Course, Port};
+use crate::listeners::{BoundListener, ListenerCourse, Port};
 use crate::live::Current;
 use crate::ticks::Ticks;
 use crate::way_around;
@@ -40,7 +40,7 @@ pub(crate) struct Lead {
     sockets: Vec<OwnedFd>,
     /// Those of them that are in the file system.
     paths: Vec<PathBuf>,
-    course: watch::Sender<Course>,
+    course: watch::Sender<ListenerCourse>,
     listeners: Vec<JoinHandle<()>>,
     /// True ends what happens by the clock.
     rest: watch::Sender<bool>,
@@ -59,7 +59,7 @@ impl Lead {
     ) -> io::Result<Self> {
         let sockets = ports.iter().map(|port| port.bound.duplicate_socket()).collect::<io::Result<_>>()?;
         let paths = ports.iter().filter_map(|port| port.bound.path().map(PathBuf::from)).collect();
-        let (course, told) = watch::channel(Course::Takes);
+        let (course, told) = watch::channel(ListenerCourse::Takes);
         let serve = |LeadPort { bound, router, port }: LeadPort| bound.serve(router, port, told.clone());
         let listeners = ports.into_iter().map(serve).collect();
         let (core, live, rest) = (core.clone(), live.clone(), watch::Sender::new(true));
@@ -70,7 +70,7 @@ impl Lead {
 
     /// Does its work, for the first time or after a pause.
     pub(crate) fn go_on(&mut self) {
-        self.course.send_replace(Course::Takes);
+        self.course.send_replace(ListenerCourse::Takes);
         let (rest, resting) = watch::channel(false);
         self.rest = rest;
         let (core, live) = (&self.core, &self.live);
@@ -82,7 +82,7 @@ impl Lead {
 
     /// Pauses: whoever connects waits, and nothing happens by the clock.
     pub(crate) fn pause(&self) {
-        self.course.send_replace(Course::Waits);
+        self.course.send_replace(ListenerCourse::Waits);
         self.rest.send_replace(true);
     }
 
@@ -93,13 +93,13 @@ impl Lead {
 
     /// Leaves the sockets to the process that has taken over.
     pub(crate) fn leave_sockets(&mut self) {
-        self.course.send_replace(Course::Leaves);
+        self.course.send_replace(ListenerCourse::Leaves);
         self.sockets.clear();
         self.paths.clear();
     }
 
     /// The way to end what is waited for there.
-    pub(crate) fn course(&self) -> watch::Sender<Course> {
+    pub(crate) fn course(&self) -> watch::Sender<ListenerCourse> {
         self.course.clone()
     }
 
@@ -111,7 +111,7 @@ impl Lead {
 
     /// Ends for good: nobody connects any more. Whatever is still waited for once `hurried` is ready is given up.
     pub(crate) async fn end(mut self, hurried: impl Future<Output = ()>) {
-        self.course.send_replace(Course::Ends);
+        self.course.send_replace(ListenerCourse::Ends);
         self.rest.send_replace(true);
         self.sockets.clear();
         for path in &self.paths {

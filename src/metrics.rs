@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     enrolled: Gauge,
     strangers: Gauge,
     holds: Gauge,
+    replaced: Gauge,
     idp_answering: Family<Name, Gauge>,
     expires: Family<Ending, Gauge>,
 }
@@ -52,6 +53,8 @@ pub(crate) struct Gauges {
     pub(crate) figures: Figures,
     /// Users on hold.
     pub(crate) holds: usize,
+    /// Processes that were replaced and still carry what had begun there.
+    pub(crate) replaced: usize,
     /// Each IdP's name and whether it answers.
     pub(crate) idps: Vec<(String, bool)>,
     /// Things that end of themselves: kind, the key of the configuration that names it or the name of a token, the
@@ -78,6 +81,7 @@ impl Metrics {
             enrolled: Gauge::default(),
             strangers: Gauge::default(),
             holds: Gauge::default(),
+            replaced: Gauge::default(),
             idp_answering: Family::default(),
             expires: Family::default(),
         };
@@ -155,6 +159,11 @@ impl Metrics {
             "portcullis_holds",
             "Users kept out because their removal could not be stored",
             m.holds.clone(),
+        );
+        registry.register(
+            "portcullis_replaced_processes",
+            "Processes that an upgrade has replaced, and that still carry what had begun there",
+            m.replaced.clone(),
         );
         registry.register(
             "portcullis_idp_answering",
@@ -262,6 +271,7 @@ impl Metrics {
         self.enrolled.set(gauge(seen.figures.exchanges));
         self.strangers.set(gauge(seen.figures.strangers));
         self.holds.set(gauge(seen.holds));
+        self.replaced.set(gauge(seen.replaced));
         self.idp_answering.clear();
         self.expires.clear();
         for (idp, answers) in &seen.idps {
@@ -381,7 +391,7 @@ mod tests {
         let idps = vec![("okta".to_owned(), true), ("old".to_owned(), false)];
         metrics.count_stored(Some(5));
         let expires = vec![("certificate", "listen.proxy.tls[0]".to_owned(), -5)];
-        metrics.set_gauges(&Gauges { figures, holds: 1, idps, expires });
+        metrics.set_gauges(&Gauges { figures, holds: 1, replaced: 2, idps, expires });
 
         let after = text(&registry);
         for line in [
@@ -398,6 +408,7 @@ mod tests {
             "portcullis_exchanges_enrolled 2",
             "portcullis_exchanges_public 6",
             "portcullis_holds 1",
+            "portcullis_replaced_processes 2",
             "portcullis_idp_answering{idp=\"okta\"} 1",
             "portcullis_idp_answering{idp=\"old\"} 0",
             "portcullis_expires_seconds{kind=\"certificate\",name=\"listen.proxy.tls[0]\"} -5",

@@ -57,7 +57,7 @@ enum UnusableError {
 
 /// The process that reads its files again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Course {
+enum ReloadRole {
     /// It leads.
     Leads,
     /// It was replaced.
@@ -76,7 +76,7 @@ impl Reload {
     /// Why it cannot: what runs here stands on rules that are not in force any more.
     pub(crate) async fn follow_leader(&self) -> Result<(), String> {
         self.access_log.reopen();
-        match self.apply_file(Course::Follows).await {
+        match self.apply_file(ReloadRole::Follows).await {
             Reloaded::Applied => Ok(()),
             Reloaded::Incomplete => {
                 Err("something that the new configuration forbids has not ended".to_owned())
@@ -91,11 +91,11 @@ impl Reload {
     pub(crate) async fn reload(&self) {
         // Whoever rotates logs sends the same signal, whatever the configuration says.
         self.access_log.reopen();
-        let applied = self.apply_file(Course::Leads).await;
+        let applied = self.apply_file(ReloadRole::Leads).await;
         self.core.metrics.count_reload(applied);
     }
 
-    async fn apply_file(&self, course: Course) -> Reloaded {
+    async fn apply_file(&self, course: ReloadRole) -> Reloaded {
         // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
         let path = self.path.clone();
         let loading = tokio::task::spawn_blocking(move || {
@@ -125,7 +125,7 @@ impl Reload {
             }
         };
         let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::from_file(&file));
-        if course == Course::Leads && !needs_restart.is_empty() {
+        if course == ReloadRole::Leads && !needs_restart.is_empty() {
             // Half a configuration is one that nobody wrote.
             tracing::error!(
                 keys = needs_restart.join(", "),
@@ -162,7 +162,13 @@ impl Reload {
     }
 
     /// The data plane first, then everything that stands on the old rules is looked through (R4).
-    async fn put_in_force(&self, file: &File, policy: Arc<Policy>, parts: Parts, course: Course) -> Reloaded {
+    async fn put_in_force(
+        &self,
+        file: &File,
+        policy: Arc<Policy>,
+        parts: Parts,
+        course: ReloadRole,
+    ) -> Reloaded {
         let Parts { rules, client, live } = parts;
         saml::settle_keys(live.site.idps.iter().map(|entry| &*entry.idp));
         self.log.set_level(settings::log_level(file));
@@ -181,9 +187,9 @@ impl Reload {
         self.live.in_force().warn_without_token(&self.core.tokens, Timestamp::now());
         let reviewed = self.core.revocation.reload_policy(policy).await;
         let settled = match course {
-            Course::Leads => standing::end_unconfigured(file, &self.core, "reload").await,
+            ReloadRole::Leads => standing::end_unconfigured(file, &self.core, "reload").await,
             // Whoever leads has seen to it, and this process has heard of it.
-            Course::Follows => Ok(()),
+            ReloadRole::Follows => Ok(()),
         };
         if let Err(error) = &settled {
             tracing::error!(error = %error_chain(error), "reload again");

@@ -12,7 +12,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{oneshot, watch};
 
 use crate::ground::{self, Inquirer};
-use crate::handover::{HandOverError, Inheritance, Replaced, Succession, SuccessorProgram, hand_over};
+use crate::handover::{
+    HandOverError, Inheritance, InheritedSockets, ReplacedProcess, Succession, SuccessorProgram, hand_over,
+};
 use crate::limits::Limits;
 use crate::log::{Log, error_chain};
 use crate::notify::ServiceManager;
@@ -40,6 +42,14 @@ const CORE_THREADS: usize = 2;
 /// `portcullis run`: 0 after an orderly end, 1 where the start failed, 78 for a configuration that cannot work.
 /// With `take_over` it takes the place of the process that has started it.
 pub(crate) fn main(named: Option<&Path>, limits: &Limits, take_over: bool) -> Exit {
+    // Early: nothing of this process may take their place.
+    let sockets = match InheritedSockets::of_service_manager() {
+        Ok(sockets) => sockets,
+        Err(error) => {
+            eprintln!("portcullis: a socket of the service manager (LISTEN_FDS) cannot be used: {error}");
+            return Exit::Failed;
+        }
+    };
     let succession = match take_over.then(Succession::of_process).transpose() {
         Ok(succession) => succession,
         Err(error) => return terminal::print_error(&error),
@@ -72,19 +82,25 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits, take_over: bool) -> Ex
         }
     };
     log.tell_panics();
-    let exit = run_logged(&path, &loaded, limits, log.clone(), succession);
+    let origin = match succession {
+        Some(succession) => StartOrigin::Succeeds(succession),
+        None => StartOrigin::Begins(sockets),
+    };
+    let exit = run_logged(&path, &loaded, limits, log.clone(), origin);
     log.flush();
     exit
 }
 
+/// Where a process comes from.
+enum StartOrigin {
+    /// It replaces nobody; perhaps sockets were opened for it.
+    Begins(InheritedSockets),
+    /// It takes the place of another one.
+    Succeeds(Succession),
+}
+
 /// The rest of a run, whose last lines are still to be written when it is back.
-fn run_logged(
-    path: &Path,
-    loaded: &Loaded,
-    limits: &Limits,
-    log: Log,
-    succession: Option<Succession>,
-) -> Exit {
+fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log, origin: StartOrigin) -> Exit {
     let Loaded { file, warnings, lines, .. } = loaded;
     limits.log_limits();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -96,7 +112,7 @@ fn run_logged(
         }
     };
     let program = SuccessorProgram::of_process(path);
-    let exit = core.block_on(serve_until_signal(path, file, lines, log, succession, program));
+    let exit = core.block_on(serve_until_signal(path, file, lines, log, origin, program));
     core.shutdown_timeout(Duration::from_secs(1));
     exit
 }
@@ -108,7 +124,7 @@ async fn serve_until_signal(
     file: &File,
     lines: &KeyLines,
     log: Log,
-    succession: Option<Succession>,
+    origin: StartOrigin,
     program: std::io::Result<SuccessorProgram>,
 ) -> Exit {
     let signals =
@@ -123,11 +139,14 @@ async fn serve_until_signal(
             _ = interrupt.recv() => {}
         }
     };
-    let told = succession.as_ref().and_then(|succession| succession.duplicate().ok());
+    let told = match &origin {
+        StartOrigin::Succeeds(succession) => succession.duplicate().ok(),
+        StartOrigin::Begins(_) => None,
+    };
     let starting = async {
-        let inheritance = match succession {
-            Some(succession) => succession.take_over(file).await?,
-            None => Inheritance::default(),
+        let inheritance = match origin {
+            StartOrigin::Succeeds(succession) => succession.take_over(file).await?,
+            StartOrigin::Begins(sockets) => Inheritance::of_sockets(sockets),
         };
         start_program(path, file, log, inheritance).await
     };
@@ -204,7 +223,7 @@ async fn upgrade(
     running: &mut Running,
     program: &std::io::Result<SuccessorProgram>,
     manager: &ServiceManager,
-) -> Result<Replaced, HandOverError> {
+) -> Result<ReplacedProcess, HandOverError> {
     tracing::info!("an upgrade is asked: the next process is started");
     let done = match program {
         Ok(program) => hand_over(running, program, manager).await,

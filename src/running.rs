@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portcullis_proxy::{self as proxy, Departure};
+use portcullis_proxy::{self as proxy, Parting};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::handover::{Replaced, Upgrades};
+use crate::handover::{ReplacedProcess, Upgrades};
 use crate::lead::Lead;
-use crate::listeners::Course;
+use crate::listeners::ListenerCourse;
 use crate::lock::Lock;
 use crate::log::error_chain;
 use crate::reload::Reload;
@@ -22,7 +22,7 @@ use crate::ticks;
 /// A program that serves.
 pub(crate) struct Running {
     /// Has the data plane take no more, and says how it goes.
-    pub(crate) departure: watch::Sender<Departure>,
+    pub(crate) parting: watch::Sender<Parting>,
     /// The data plane's time is up.
     pub(crate) hurry: Arc<Notify>,
     /// True once the process has begun to leave, for health.
@@ -80,9 +80,9 @@ impl Running {
 
     /// Carries what has begun to its end, now that another process has taken over. Whoever is `asked` to end has
     /// `stop_grace` more, and asked again none; without a process that leads there is none either.
-    pub(crate) async fn finish_replaced(self, mut replaced: Replaced, mut asked: impl AsyncFnMut()) {
+    pub(crate) async fn finish_replaced(self, mut replaced: ReplacedProcess, mut asked: impl AsyncFnMut()) {
         let grace = self.stop_grace();
-        let Self { departure, hurry, reload, server, sockets, mut lead, lock, .. } = self;
+        let Self { parting, hurry, reload, server, sockets, mut lead, lock, .. } = self;
         // Everything that the other process has now. Nothing of it is undone: it is the other one's.
         lead.leave_sockets();
         drop((sockets, lock));
@@ -103,8 +103,8 @@ impl Running {
                         hurry.notify_one();
                     }
                     is_leaving = true;
-                    course.send_replace(Course::Ends);
-                    departure.send_replace(Departure::Leave(grace));
+                    course.send_replace(ListenerCourse::Ends);
+                    parting.send_replace(Parting::Leave(grace));
                 }
                 why = replaced.wait_unled() => {
                     tracing::error!("{why}: nobody would hear of a removal, so everything that this process carries is ended");
@@ -123,10 +123,10 @@ impl Running {
     /// `hurried` says so is given up.
     pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>, reloading: JoinHandle<()>) {
         let grace = self.stop_grace();
-        let Self { departure, hurry, draining, reload, server, sockets, lead, lock: _lock, .. } = self;
+        let Self { parting, hurry, draining, reload, server, sockets, lead, lock: _lock, .. } = self;
         draining.store(true, Ordering::Release);
         drop(sockets); // nobody connects any more
-        departure.send_replace(Departure::Leave(grace));
+        parting.send_replace(Parting::Leave(grace));
         let predecessors = reload.core.revocation.predecessors().clone();
         let leaving = predecessors.leave(grace);
         if let Some(mut server) = server {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 
 use portcullis_config::File;
 use portcullis_policy::Timestamp;
-use portcullis_proxy::{self as proxy, AccessLog, ClientAuthorities, Departure, Gate, ListenerTls, Server};
+use portcullis_proxy::{self as proxy, AccessLog, ClientAuthorities, Gate, ListenerTls, Parting, Server};
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
 use portcullis_store::{KeysError, OpenError, Store, StoreError};
@@ -197,7 +197,7 @@ pub(crate) async fn start_program(
     let bound = bind_ports(file, &opened, plane.gate.clone(), doors).await?;
 
     let sockets = bound.server.duplicate_sockets().map_err(StartError::Sockets)?;
-    let (departure, hurry, server) = serve_plane(bound.server);
+    let (parting, hurry, server) = serve_plane(bound.server);
     let OpenedParts { lock, core, live, own, fetch, .. } = opened;
     ticks::expire_sessions(core.revocation.clone());
     let lead = Lead::begin(&core, &live, operators, bound.ports).map_err(StartError::Sockets)?;
@@ -213,7 +213,7 @@ pub(crate) async fn start_program(
     }
     tell_addresses(file);
     Ok(Running {
-        departure,
+        parting,
         hurry,
         draining,
         reload,
@@ -404,6 +404,12 @@ async fn bind_ports(
             port: Port { times: admin::TIMES, ..Port::new("relay", shares.scim, &core.metrics) },
         });
     }
+    for address in inherited.left() {
+        tracing::warn!(
+            address,
+            "a socket was opened for this process that the configuration does not name: it is closed, and whoever waits on it is turned away"
+        );
+    }
     Ok(BoundPorts { server, ports })
 }
 
@@ -427,15 +433,14 @@ fn live_operators(core: &Arc<Core>, live: &Arc<Current>, upgrades: &Arc<Upgrades
 }
 
 /// The handle on the data plane: the channel that tells it how to go, the signal that its time is up, and how it ended.
-type PlaneHandle =
-    (watch::Sender<Departure>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
+type PlaneHandle = (watch::Sender<Parting>, Arc<Notify>, JoinHandle<Result<proxy::Drained, proxy::Stopped>>);
 
 fn serve_plane(server: Server) -> PlaneHandle {
-    let (departure, told) = watch::channel(Departure::Stay);
+    let (parting, told) = watch::channel(Parting::Stay);
     let hurry = Arc::new(Notify::new());
     let hurried = hurry.clone();
     let serving = server.run(told, async move { hurried.notified().await });
-    (departure, hurry, tokio::spawn(serving))
+    (parting, hurry, tokio::spawn(serving))
 }
 
 /// Says what is served where.

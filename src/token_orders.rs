@@ -199,23 +199,38 @@ impl Operator {
         };
         let mut underway = self.revocation.carry_out(write, LEAVE);
         if self.serves && timeout(COMMIT, underway.wait_settled()).await.is_err() {
-            return Err(hold_tokens(&named, "it has not committed within 1 s"));
+            return Err(self.hold_tokens(&named, "it has not committed within 1 s"));
         }
         let revoked = match underway.wait_done().await {
             Ok(done) => done.value,
             Err(NotDone::Write(error)) if self.serves => {
-                return Err(hold_tokens(&named, &error_chain(&error).to_string()));
+                return Err(self.hold_tokens(&named, &error_chain(&error).to_string()));
             }
             Err(NotDone::Write(error)) => return Err(OrderError::Store(error)),
             Err(NotDone::NotGone(error)) => return Err(error.into()),
             Err(NotDone::Panicked(why)) => return Err(OrderError::Failed(why)),
         };
+        self.tokens.end_hold(&named);
         let is_repeat = revoked.is_empty();
         for token in named.iter().filter(|token| revoked.contains(&token.id)) {
             tracing::info!(by = BY, actor = %token.actor, "a SCIM token was revoked by hand: it is refused from now on");
         }
         let told = named.iter().filter(|token| is_repeat || revoked.contains(&token.id));
         Ok(RevokedTokens { tokens: told.map(|token| listed_token(token, now)).collect(), is_repeat })
+    }
+
+    /// Tells what stands in this process and is not stored.
+    fn hold_tokens(&self, tokens: &[Arc<BookedToken>], why: &str) -> OrderError {
+        self.tokens.hold(tokens);
+        let names: Vec<&str> = tokens.iter().map(|token| &*token.actor).collect();
+        tracing::error!(
+            by = BY,
+            order = "token revoke",
+            actors = names.join(", "),
+            why,
+            "an order could not be stored: the tokens are refused, until this process ends. Look at the store, and repeat it"
+        );
+        OrderError::TokensOnHold { why: why.to_owned() }
     }
 
     /// The tokens of a name, or the one of a number. A name never begins with a digit.
@@ -237,19 +252,6 @@ impl Operator {
             )),
         }
     }
-}
-
-/// Tells what stands in this process and is not stored.
-fn hold_tokens(tokens: &[Arc<BookedToken>], why: &str) -> OrderError {
-    let names: Vec<&str> = tokens.iter().map(|token| &*token.actor).collect();
-    tracing::error!(
-        by = BY,
-        order = "token revoke",
-        actors = names.join(", "),
-        why,
-        "an order could not be stored: the tokens are refused, until this process ends. Look at the store, and repeat it"
-    );
-    OrderError::TokensOnHold { why: why.to_owned() }
 }
 
 fn listed_token(token: &BookedToken, now: Timestamp) -> ListedToken {

@@ -4,10 +4,11 @@
 //! this process before that is stored, and nothing here lets it in again. When it was used is noted in memory and written
 //! down once a minute, on nobody's way.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use portcullis_keys::{Random, Secret, equal_bytes, sha256};
 use portcullis_policy::{DirectoryId, OrgId, Timestamp};
 use portcullis_store::{Store, StoreError, TokenRow, TokenWarning};
@@ -25,6 +26,8 @@ pub(crate) struct TokenBook {
     tokens: RwLock<Vec<Arc<BookedToken>>>,
     /// Held by whoever makes or revokes tokens.
     pub(crate) writing: tokio::sync::Mutex<()>,
+    /// Those that are revoked in this process alone, since it could not be stored.
+    held: Mutex<BTreeSet<i64>>,
 }
 
 /// One token. Of what may change nothing is larger than a word, so it is read without a lock.
@@ -152,7 +155,25 @@ impl TokenBook {
 
     pub(crate) fn of_rows(rows: Vec<TokenRow>) -> Self {
         let tokens = rows.into_iter().map(|row| Arc::new(BookedToken::from_row(row))).collect();
-        Self { tokens: RwLock::new(tokens), writing: tokio::sync::Mutex::default() }
+        Self { tokens: RwLock::new(tokens), writing: tokio::sync::Mutex::default(), held: Mutex::default() }
+    }
+
+    /// Notes that these are revoked in this process alone.
+    pub(crate) fn hold(&self, tokens: &[Arc<BookedToken>]) {
+        self.held.lock().extend(tokens.iter().map(|token| token.id));
+    }
+
+    /// Forgets that: it is stored.
+    pub(crate) fn end_hold(&self, tokens: &[Arc<BookedToken>]) {
+        let mut held = self.held.lock();
+        for token in tokens {
+            held.remove(&token.id);
+        }
+    }
+
+    /// Tells whether any is revoked in this process alone.
+    pub(crate) fn has_holds(&self) -> bool {
+        !self.held.lock().is_empty()
     }
 
     /// All of them, the oldest first.

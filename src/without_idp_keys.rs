@@ -15,4 +15,9 @@ impl NoIdpKeys {
     pub(crate) async fn load_kept(_: &Store) -> Result<Self, StoreError> {
         Ok(Self)
     }
+
+    /// Nothing is held.
+    pub(crate) fn has_holds(&self) -> bool {
+        false
+    }
 }

@@ -120,12 +120,12 @@ impl Waits {
 
     /// Tells whether its thread takes no new connections any more, and this one ends as soon as it is idle.
     pub(crate) fn is_leaving(&self) -> bool {
-        self.clock.departure.load(Ordering::Relaxed) == LEAVES
+        self.clock.parting.load(Ordering::Relaxed) == LEAVES
     }
 
     /// Tells whether its thread takes no new connections any more: whatever is answered on this one is its last answer.
     pub(crate) fn is_last(&self) -> bool {
-        self.clock.departure.load(Ordering::Relaxed) != STAYS
+        self.clock.parting.load(Ordering::Relaxed) != STAYS
     }
 
     /// Strikes what is due. What stopped to be waited for meanwhile is not.
@@ -149,7 +149,7 @@ pub(crate) struct Clock {
     now: AtomicU64,
     entered: Mutex<Slab<Arc<Waits>>>,
     /// One of the three below.
-    departure: AtomicU8,
+    parting: AtomicU8,
 }
 
 /// Connections are taken, and stay.
@@ -164,8 +164,8 @@ const TICK: Duration = Duration::from_millis(100);
 
 impl Clock {
     pub(crate) fn new() -> Arc<Self> {
-        let (now, departure) = (AtomicU64::new(1), AtomicU8::new(STAYS));
-        Arc::new(Self { now, entered: Mutex::default(), departure })
+        let (now, parting) = (AtomicU64::new(1), AtomicU8::new(STAYS));
+        Arc::new(Self { now, entered: Mutex::default(), parting })
     }
 
     /// Runs the clock, and `every_second` once a second; dropping the future stops it.
@@ -218,16 +218,16 @@ impl Clock {
 
     /// Tells every connection that its next answer is the last.
     pub(crate) fn yield_place(&self) {
-        self.depart(YIELDS);
+        self.part_with(YIELDS);
     }
 
     /// Tells every connection that it is to end once it is idle.
     pub(crate) fn drain(&self) {
-        self.depart(LEAVES);
+        self.part_with(LEAVES);
     }
 
-    fn depart(&self, departure: u8) {
-        self.departure.store(departure, Ordering::Relaxed);
+    fn part_with(&self, parting: u8) {
+        self.parting.store(parting, Ordering::Relaxed);
         for (_, waits) in &*self.entered.lock() {
             waits.in_flight.nudge();
         }

@@ -79,7 +79,7 @@ pub use rooms::forward::{Rewritten, rewrite_incoming, rewrite_outgoing};
 pub use rooms::identify::{Load, LoadError};
 pub use rooms::record::Record;
 pub use rules::{AppRules, Limits, Rules, Site};
-pub use server::{Departure, Drained, Listener, ListenerTls, Server, StartError, Stopped};
+pub use server::{Drained, Listener, ListenerTls, Parting, Server, StartError, Stopped};
 pub use strip::Strip;
 pub use told::Told;
 pub use trace::Trace;

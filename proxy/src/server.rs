@@ -75,7 +75,7 @@ pub enum StartError {
 
 /// The way in which a server goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Departure {
+pub enum Parting {
     /// It does not.
     Stay,
     /// Another process serves its sockets: it takes no more connections, and those it has may stay so long.
@@ -179,8 +179,8 @@ impl Server {
         self.bound.iter().flat_map(|bound| &bound.sockets).map(TcpListener::try_clone).collect()
     }
 
-    /// Serves until `departure` says how to go. With [`Departure::Yield`] what is here stays, each connection until its
-    /// next answer and each stream until its end. With [`Departure::Leave`], which may follow, connections between two
+    /// Serves until `parting` says how to go. With [`Parting::Yield`] what is here stays, each connection until its
+    /// next answer and each stream until its end. With [`Parting::Leave`], which may follow, connections between two
     /// requests are closed; and once nothing is left but streams on which nothing passes, they are ended at once: by
     /// themselves they never would. With `hurry` the wait is over.
     ///
@@ -188,13 +188,13 @@ impl Server {
     /// [`Stopped`] where a core ends before.
     pub async fn run(
         self,
-        mut departure: watch::Receiver<Departure>,
+        mut parting: watch::Receiver<Parting>,
         hurry: impl Future<Output = ()>,
     ) -> Result<Drained, Stopped> {
         let Self { gate, limits, share, pool, mut bound, mut cores } = self;
         let sockets = Arc::new(AtomicUsize::new(0));
         let (last_call, stopping) = watch::channel(false);
-        let departing = departure.clone();
+        let told = parting.clone();
         let (end, ending) = watch::channel(false);
         let (mut running, mut clocks) = (JoinSet::new(), Vec::new());
         let count = cores.0.len();
@@ -210,7 +210,7 @@ impl Server {
                 listeners: bound.iter_mut().flat_map(|bound| bound.next_listeners(count - number)).collect(),
                 sockets: sockets.clone(),
                 stopping: stopping.clone(),
-                departure: departing.clone(),
+                parting: told.clone(),
                 ending: ending.clone(),
             };
             running.spawn(core.run(runtime)?);
@@ -218,14 +218,14 @@ impl Server {
         let mut hurry = pin!(hurry);
         tokio::select! {
             // Where nobody is left who could say it, nobody waits either.
-            _ = departure.wait_for(|departure| *departure != Departure::Stay) => {}
+            _ = parting.wait_for(|parting| *parting != Parting::Stay) => {}
             _ = running.join_next() => return Err(Stopped { what: "a thread" }),
         };
         let _ = last_call.send(true);
         let live = || usize::try_from(gate.recorder.metrics.live.get()).unwrap_or_default();
-        let told = *departure.borrow();
+        let told = *parting.borrow();
         let mut drained = None;
-        if let Departure::Yield(limit) = told {
+        if let Parting::Yield(limit) = told {
             let emptied = async {
                 while sockets.load(Ordering::Relaxed) > 0 {
                     tokio::time::sleep(LOOK).await;
@@ -234,16 +234,16 @@ impl Server {
             drained = tokio::select! {
                 () = emptied => Some(Drained { silent: 0, left: 0 }),
                 () = tokio::time::sleep(limit) => Some(Drained { silent: 0, left: live() }),
-                _ = departure.wait_for(|departure| !matches!(departure, Departure::Yield(_))) => None,
+                _ = parting.wait_for(|parting| !matches!(parting, Parting::Yield(_))) => None,
                 () = &mut hurry => Some(Drained { silent: 0, left: live() }),
             };
         }
         let drained = match drained {
             Some(drained) => drained,
             None => {
-                let limit = match *departure.borrow() {
-                    Departure::Leave(limit) => limit,
-                    Departure::Stay | Departure::Yield(_) => Duration::ZERO,
+                let limit = match *parting.borrow() {
+                    Parting::Leave(limit) => limit,
+                    Parting::Stay | Parting::Yield(_) => Duration::ZERO,
                 };
                 let is_silent = || clocks.iter().all(|clock| clock.only_silence(SILENCE));
                 let emptied = async {
@@ -293,7 +293,7 @@ struct ServingThread {
     listeners: Vec<CoreListener>,
     sockets: Arc<AtomicUsize>,
     stopping: watch::Receiver<bool>,
-    departure: watch::Receiver<Departure>,
+    parting: watch::Receiver<Parting>,
     ending: watch::Receiver<bool>,
 }
 
@@ -320,18 +320,8 @@ impl ServingThread {
     }
 
     async fn serve(self) {
-        let Self {
-            gate,
-            limits,
-            share,
-            pool,
-            clock,
-            listeners,
-            sockets,
-            stopping,
-            mut departure,
-            mut ending,
-        } = self;
+        let Self { gate, limits, share, pool, clock, listeners, sockets, stopping, mut parting, mut ending } =
+            self;
         upstream::keep_at_most(pool);
         tokio::spawn(clock.clone().run(upstream::sweep_pool));
         let services = listeners.into_iter().map(|CoreListener { address, socket, tls }| {
@@ -350,11 +340,11 @@ impl ServingThread {
             async move { service.start_service(Some(fds), stopping, 1).await }
         });
         join_all(services).await;
-        let is_to_leave = |departure: &Departure| !matches!(departure, Departure::Yield(_));
-        if !is_to_leave(&departure.borrow_and_update()) {
+        let is_to_leave = |parting: &Parting| !matches!(parting, Parting::Yield(_));
+        if !is_to_leave(&parting.borrow_and_update()) {
             clock.yield_place();
             tokio::select! {
-                _ = departure.wait_for(is_to_leave) => {}
+                _ = parting.wait_for(is_to_leave) => {}
                 _ = ending.wait_for(|end| *end) => return,
             }
         }

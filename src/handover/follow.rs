@@ -6,18 +6,18 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use portcullis_policy::Change;
-use portcullis_proxy::Departure;
+use portcullis_proxy::Parting;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::line::{Ear, Line, Mouth};
-use super::words::{Answer, Ask, Numbered, write_heard};
+use super::line::{Ear, HandoverLine, Mouth};
+use super::words::{Demand, Numbered, Reply, write_heard};
 use crate::reload::Reload;
 use crate::revocation::LEAVE;
 
 /// What becomes of a process that has handed over.
 #[derive(Debug)]
-pub(super) enum Word {
+pub(super) enum LeaderWord {
     /// The other one serves; the answer is given once what this says is sent.
     Serving(oneshot::Sender<()>),
     /// The other one has not come to serve, and says why.
@@ -28,21 +28,21 @@ pub(super) enum Word {
 
 /// Hears what the process that leads asks, and does it, several things at once.
 pub(super) async fn follow_leader(
-    line: Line,
+    line: HandoverLine,
     reload: Reload,
-    departure: watch::Sender<Departure>,
-    words: mpsc::Sender<Word>,
+    parting: watch::Sender<Parting>,
+    words: mpsc::Sender<LeaderWord>,
 ) {
     let (ear, mouth) = line.split();
-    let follower = Arc::new(Follower { reload, departure, words, mouth: mouth.into() });
+    let follower = Arc::new(Follower { reload, parting, words, mouth: mouth.into() });
     let why = follower.clone().hear_asks(ear).await;
-    let _ = follower.words.send(Word::Gone(why)).await; // where nobody hears it, the process is ending
+    let _ = follower.words.send(LeaderWord::Gone(why)).await; // where nobody hears it, the process is ending
 }
 
 struct Follower {
     reload: Reload,
-    departure: watch::Sender<Departure>,
-    words: mpsc::Sender<Word>,
+    parting: watch::Sender<Parting>,
+    words: mpsc::Sender<LeaderWord>,
     mouth: tokio::sync::Mutex<Mouth>,
 }
 
@@ -51,13 +51,13 @@ impl Follower {
     async fn hear_asks(self: Arc<Self>, mut ear: Ear) -> String {
         let under_way = Mutex::new(JoinSet::new());
         loop {
-            let Numbered { number, says } = match ear.receive::<Numbered<Ask>>().await {
+            let Numbered { number, says } = match ear.receive::<Numbered<Demand>>().await {
                 Ok(Some(ask)) => ask,
                 Ok(None) => return "the process that took over is gone".to_owned(),
                 Err(error) => return format!("the process that took over was not understood: {error}"),
             };
-            if let Ask::Failed { error } = says {
-                let _ = self.words.send(Word::Failed(error)).await;
+            if let Demand::Failed { error } = says {
+                let _ = self.words.send(LeaderWord::Failed(error)).await;
                 continue;
             }
             let follower = self.clone();
@@ -70,42 +70,42 @@ impl Follower {
         }
     }
 
-    async fn do_asked(&self, ask: Ask) -> Answer {
+    async fn do_asked(&self, ask: Demand) -> Reply {
         match ask {
-            Ask::Apply { changes } => {
+            Demand::Apply { changes } => {
                 let read: Option<Vec<Change>> = changes.iter().map(super::words::ToldChange::read).collect();
                 match read {
                     Some(changes) => self.apply(&changes).await,
-                    None => Answer::Refused { why: "it does not know a change that it was told".to_owned() },
+                    None => Reply::Refused { why: "it does not know a change that it was told".to_owned() },
                 }
             }
-            Ask::Serving => {
+            Demand::Serving => {
                 let (done, wait) = oneshot::channel();
-                let _ = self.words.send(Word::Serving(done)).await;
+                let _ = self.words.send(LeaderWord::Serving(done)).await;
                 match wait.await {
-                    Ok(()) => Answer::Done { exchanges: 0 },
-                    Err(_) => Answer::Refused { why: "it is ending".to_owned() },
+                    Ok(()) => Reply::Done { exchanges: 0 },
+                    Err(_) => Reply::Refused { why: "it is ending".to_owned() },
                 }
             }
-            Ask::Reload => match self.reload.follow_leader().await {
-                Ok(()) => Answer::Done { exchanges: 0 },
-                Err(why) => Answer::Refused { why },
+            Demand::Reload => match self.reload.follow_leader().await {
+                Ok(()) => Reply::Done { exchanges: 0 },
+                Err(why) => Reply::Refused { why },
             },
-            Ask::Heard => Answer::Heard { sessions: write_heard(&self.reload.core.sessions.take_heard()) },
-            Ask::Leave { grace_ms } => {
-                self.departure.send_replace(Departure::Leave(Duration::from_millis(grace_ms)));
-                Answer::Done { exchanges: 0 }
+            Demand::Heard => Reply::Heard { sessions: write_heard(&self.reload.core.sessions.take_heard()) },
+            Demand::Leave { grace_ms } => {
+                self.parting.send_replace(Parting::Leave(Duration::from_millis(grace_ms)));
+                Reply::Done { exchanges: 0 }
             }
-            Ask::HandOver(_) | Ask::Failed { .. } => {
-                Answer::Refused { why: "it has handed over already".to_owned() }
+            Demand::HandOver(_) | Demand::Failed { .. } => {
+                Reply::Refused { why: "it has handed over already".to_owned() }
             }
         }
     }
 
-    async fn apply(&self, changes: &[Change]) -> Answer {
+    async fn apply(&self, changes: &[Change]) -> Reply {
         match self.reload.core.revocation.take_effect(changes, LEAVE).await {
-            Ok((_, exchanges)) => Answer::Done { exchanges },
-            Err(error) => Answer::NotGone { left: error.left() },
+            Ok((_, exchanges)) => Reply::Done { exchanges },
+            Err(error) => Reply::NotGone { left: error.left() },
         }
     }
 }

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use portcullis_proxy::Departure;
+use portcullis_proxy::Parting;
 use portcullis_store::NotLocked;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use tokio::process::{Child, Command};
@@ -20,11 +20,11 @@ use tokio::sync::{OwnedMutexGuard, OwnedRwLockWriteGuard, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::follow::{Word, follow_leader};
-use super::line::Line;
+use super::follow::{LeaderWord, follow_leader};
+use super::line::HandoverLine;
 use super::predecessors::KnownProcess;
 use super::strays::ReplacedMark;
-use super::words::{Answer, Ask, Numbered, Successor, WORDS};
+use super::words::{Demand, Numbered, Reply, Successor, WORDS};
 use crate::log::error_chain;
 use crate::notify::ServiceManager;
 use crate::running::Running;
@@ -66,10 +66,10 @@ pub(crate) enum HandOverError {
          container"
     )]
     First,
-    /// A removal is not stored.
+    /// Something that takes access away is not stored.
     #[error(
-        "somebody is on hold, whose removal is not stored, and the next process would not know it: look at the store, and \
-         have the removal repeated"
+        "a removal, or another order that takes access away, holds in this process alone, since it could not be stored, and \
+         the next process would not know it: look at the store, and repeat it"
     )]
     Holds,
     /// A file is imported.
@@ -102,20 +102,20 @@ pub(crate) enum HandOverError {
 }
 
 /// A process that has handed over: what it still hears, and what it keeps to its end.
-pub(crate) struct Replaced {
-    words: mpsc::Receiver<Word>,
+pub(crate) struct ReplacedProcess {
+    words: mpsc::Receiver<LeaderWord>,
     /// Not reaped, it stays a name without a process.
     _successor: Heir,
     _mark: ReplacedMark,
 }
 
-impl Replaced {
+impl ReplacedProcess {
     /// Waits until nobody leads any more, and says why.
     pub(crate) async fn wait_unled(&mut self) -> String {
         loop {
             match self.words.recv().await {
-                Some(Word::Gone(why) | Word::Failed(why)) => return why,
-                Some(Word::Serving(_)) => {}
+                Some(LeaderWord::Gone(why) | LeaderWord::Failed(why)) => return why,
+                Some(LeaderWord::Serving(_)) => {}
                 None => return "nobody listens to the process that took over".to_owned(),
             }
         }
@@ -130,7 +130,7 @@ pub(crate) async fn hand_over(
     running: &mut Running,
     program: &SuccessorProgram,
     manager: &ServiceManager,
-) -> Result<Replaced, HandOverError> {
+) -> Result<ReplacedProcess, HandOverError> {
     let core = running.reload.core.clone();
     if std::process::id() == 1 {
         return Err(HandOverError::First);
@@ -139,9 +139,6 @@ pub(crate) async fn hand_over(
     let (mut line, mut heir) = start_successor(program)?;
     let successor = wait_for_asking(&mut line, &mut heir.child).await?;
     fits(running, &successor)?;
-    if !core.sessions.holds().is_empty() {
-        return Err(HandOverError::Holds);
-    }
 
     let quiet = match Quiet::make(running, imports).await {
         Ok(quiet) => quiet,
@@ -169,7 +166,7 @@ pub(crate) async fn hand_over(
     let Some(mark) = mark else { return Err(HandOverError::Writes) };
     heir.serves = true;
     core.turn.leave();
-    running.departure.send_replace(Departure::Yield(running.upgrade_grace()));
+    running.parting.send_replace(Parting::Yield(running.upgrade_grace()));
     manager.tell_main_process(successor.pid);
     core.store.leave_lock().await;
     let _ = done.send(());
@@ -178,13 +175,13 @@ pub(crate) async fn hand_over(
         version = successor.version,
         "another process has taken over: this one carries what has begun to its end"
     );
-    Ok(Replaced { words: heard, _successor: heir, _mark: mark })
+    Ok(ReplacedProcess { words: heard, _successor: heir, _mark: mark })
 }
 
-fn start_successor(program: &SuccessorProgram) -> Result<(Line, Heir), HandOverError> {
+fn start_successor(program: &SuccessorProgram) -> Result<(HandoverLine, Heir), HandOverError> {
     let failed = |error| HandOverError::Start(program.program.clone(), error);
     let (here, there) = UnixStream::pair().map_err(failed)?;
-    let line = Line::from_fd(here.into()).map_err(failed)?;
+    let line = HandoverLine::from_fd(here.into()).map_err(failed)?;
     let mut command = Command::new(&program.program);
     command.args(&program.words).stdin(Stdio::from(OwnedFd::from(there)));
     Ok((line, Heir { child: command.spawn().map_err(failed)?, serves: false }))
@@ -205,11 +202,11 @@ impl Drop for Heir {
 }
 
 /// Waits until it has read its configuration.
-async fn wait_for_asking(line: &mut Line, child: &mut Child) -> Result<Successor, HandOverError> {
+async fn wait_for_asking(line: &mut HandoverLine, child: &mut Child) -> Result<Successor, HandOverError> {
     let asked = async {
-        match line.receive::<Numbered<Ask>>().await {
-            Ok(Some((Numbered { says: Ask::HandOver(successor), .. }, _))) => Ok(successor),
-            Ok(Some((Numbered { says: Ask::Failed { error }, .. }, _))) => {
+        match line.receive::<Numbered<Demand>>().await {
+            Ok(Some((Numbered { says: Demand::HandOver(successor), .. }, _))) => Ok(successor),
+            Ok(Some((Numbered { says: Demand::Failed { error }, .. }, _))) => {
                 Err(HandOverError::Successor(error))
             }
             Ok(Some(_)) => Err(HandOverError::Unfit("asks for something else first".to_owned())),
@@ -250,28 +247,32 @@ fn fits(running: &Running, successor: &Successor) -> Result<(), HandOverError> {
     Ok(())
 }
 
-async fn wait_for_serving(heard: &mut mpsc::Receiver<Word>) -> Result<oneshot::Sender<()>, HandOverError> {
+async fn wait_for_serving(
+    heard: &mut mpsc::Receiver<LeaderWord>,
+) -> Result<oneshot::Sender<()>, HandOverError> {
     match heard.recv().await {
-        Some(Word::Serving(done)) => Ok(done),
-        Some(Word::Failed(why) | Word::Gone(why)) => Err(HandOverError::Successor(why)),
+        Some(LeaderWord::Serving(done)) => Ok(done),
+        Some(LeaderWord::Failed(why) | LeaderWord::Gone(why)) => Err(HandOverError::Successor(why)),
         None => Err(HandOverError::Successor("its line is closed".to_owned())),
     }
 }
 
+/// The turn of whoever imports files.
+type ImportsTurn = OwnedMutexGuard<Vec<portcullis_policy::ResourceId>>;
+
 /// A process that writes nothing and takes no orders, until it goes on or has handed over.
 struct Quiet {
-    _imports: OwnedMutexGuard<Vec<portcullis_policy::ResourceId>>,
-    _road: Option<OwnedRwLockWriteGuard<()>>,
+    imports: ImportsTurn,
+    /// The store writes nothing.
+    rests: bool,
+    road: Option<OwnedRwLockWriteGuard<()>>,
     known: Vec<KnownProcess>,
     mark: Option<ReplacedMark>,
 }
 
 impl Quiet {
-    async fn make(
-        running: &mut Running,
-        imports: OwnedMutexGuard<Vec<portcullis_policy::ResourceId>>,
-    ) -> Result<Self, (Box<Self>, HandOverError)> {
-        let mut quiet = Self { _imports: imports, _road: None, known: Vec::new(), mark: None };
+    async fn make(running: &mut Running, imports: ImportsTurn) -> Result<Self, (Box<Self>, HandOverError)> {
+        let mut quiet = Self { imports, rests: false, road: None, known: Vec::new(), mark: None };
         match quiet.become_quiet(running).await {
             Ok(()) => Ok(quiet),
             Err(error) => Err((Box::new(quiet), error)),
@@ -282,10 +283,15 @@ impl Quiet {
         let core = running.reload.core.clone();
         running.lead.pause();
         core.turn.move_away(ANSWERS).await;
-        self._road =
+        self.road =
             Some(timeout(WRITES, core.revocation.close_road()).await.map_err(|_| HandOverError::Writes)?);
+        // Nothing more can come to be held.
+        if !core.sessions.holds().is_empty() || core.idp_keys.has_holds() || core.tokens.has_holds() {
+            return Err(HandOverError::Holds);
+        }
         ticks::save_seen(&core).await;
         ticks::save_token_uses(&core).await;
+        self.rests = true;
         core.store.rest().await;
         let predecessors = core.revocation.predecessors();
         self.known = predecessors.detach().await.map_err(HandOverError::Descriptors)?;
@@ -302,8 +308,8 @@ impl Quiet {
 async fn give_everything(
     running: &Running,
     quiet: &Quiet,
-    mut line: Line,
-    words: mpsc::Sender<Word>,
+    mut line: HandoverLine,
+    words: mpsc::Sender<LeaderWord>,
 ) -> Result<AbortHandle, HandOverError> {
     let process = pidfd_open(getpid(), PidfdFlags::empty())
         .map_err(|error| HandOverError::Descriptors(error.into()))?;
@@ -323,7 +329,7 @@ async fn give_everything(
         .collect();
     let answer = Numbered {
         number: 0,
-        says: Answer::HandedOver {
+        says: Reply::HandedOver {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             sockets: sockets.len(),
@@ -333,7 +339,7 @@ async fn give_everything(
     let sent = timeout(WRITES, line.send(&answer, &descriptors)).await;
     sent.map_err(|_| HandOverError::Late { what: "take what was handed over", limit: WRITES })?
         .map_err(|error| HandOverError::Successor(error.to_string()))?;
-    let following = follow_leader(line, running.reload.clone(), running.departure.clone(), words);
+    let following = follow_leader(line, running.reload.clone(), running.parting.clone(), words);
     Ok(tokio::spawn(following).abort_handle())
 }
 
@@ -362,13 +368,16 @@ async fn go_on(
     let core = running.reload.core.clone();
     let _ = child.start_kill(); // it may have ended
     child.wait().await?;
-    let Quiet { _imports, _road, known, mark } = quiet;
+    let Quiet { imports, rests, road, known, mark } = quiet;
     drop(mark);
-    running.lock.sign()?;
-    core.store.wake().await?;
+    if rests {
+        running.lock.sign()?;
+        core.store.wake().await?;
+    }
     for known in known {
         core.revocation.predecessors().attach(known)?;
     }
+    drop((imports, road));
     core.turn.stay();
     running.lead.go_on();
     Ok(())

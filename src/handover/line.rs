@@ -28,9 +28,9 @@ const MOST: u32 = 4096;
 
 /// One end of a line.
 #[derive(Debug)]
-pub(super) struct Line(UnixStream);
+pub(super) struct HandoverLine(UnixStream);
 
-impl Line {
+impl HandoverLine {
     /// Takes an end that was made, or inherited.
     ///
     /// # Errors
@@ -197,9 +197,9 @@ mod tests {
 
     use super::*;
 
-    fn pair() -> (Line, Line) {
+    fn pair() -> (HandoverLine, HandoverLine) {
         let (one, other) = StdUnixStream::pair().unwrap();
-        (Line::from_fd(one.into()).unwrap(), Line::from_fd(other.into()).unwrap())
+        (HandoverLine::from_fd(one.into()).unwrap(), HandoverLine::from_fd(other.into()).unwrap())
     }
 
     #[tokio::test]

@@ -19,7 +19,7 @@ mod turn;
 mod upgrades;
 mod words;
 
-pub(crate) use self::hand_over::{HandOverError, Replaced, SuccessorProgram, hand_over};
+pub(crate) use self::hand_over::{HandOverError, ReplacedProcess, SuccessorProgram, hand_over};
 pub(crate) use self::predecessors::{Predecessors, StillThere};
 pub(crate) use self::relay::{SOCKET as RELAY_SOCKET, answer_in_turn, relay_request, relay_router};
 pub(crate) use self::sockets::InheritedSockets;

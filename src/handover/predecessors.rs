@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-use super::line::{Ear, Line, Mouth};
-use super::words::{Answer, Ask, Former, Numbered, ToldChange, read_heard};
+use super::line::{Ear, HandoverLine, Mouth};
+use super::words::{Demand, Former, Numbered, Reply, ToldChange, read_heard};
 
 /// The time that a process which was replaced has to answer. What it cuts has two seconds there to leave.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
@@ -77,7 +77,7 @@ struct Predecessor {
 #[derive(Debug, Default)]
 struct Asked {
     is_over: bool,
-    open: HashMap<u64, oneshot::Sender<Answer>>,
+    open: HashMap<u64, oneshot::Sender<Reply>>,
 }
 
 /// Waits until a process has ended: its descriptor can be read then (pidfd_open(2)).
@@ -112,7 +112,7 @@ impl Predecessors {
     /// It cannot be watched.
     pub(super) fn attach(self: &Arc<Self>, known: KnownProcess) -> io::Result<()> {
         let KnownProcess { former, line, process } = known;
-        let (ear, mouth) = Line::from_fd(line.try_clone()?)?.split();
+        let (ear, mouth) = HandoverLine::from_fd(line.try_clone()?)?.split();
         let asked = Arc::new(Mutex::new(Asked::default()));
         let listening = tokio::spawn(hear_answers(ear, asked.clone(), former.pid, Arc::downgrade(self)));
         let one = Arc::new(Predecessor {
@@ -137,7 +137,7 @@ impl Predecessors {
         if self.is_empty() || changes.is_empty() {
             return Ok(0);
         }
-        let told = || Ask::Apply { changes: changes.iter().map(ToldChange::from).collect() };
+        let told = || Demand::Apply { changes: changes.iter().map(ToldChange::from).collect() };
         self.require_done(told).await
     }
 
@@ -146,7 +146,7 @@ impl Predecessors {
     /// # Errors
     /// [`StillThere`].
     pub(crate) async fn reload(&self) -> Result<usize, StillThere> {
-        self.require_done(|| Ask::Reload).await
+        self.require_done(|| Demand::Reload).await
     }
 
     /// Ends all of them: something holds in the memory of this process alone, and they could not hear of it.
@@ -163,8 +163,8 @@ impl Predecessors {
     pub(crate) async fn take_heard(&self) -> Vec<(SessionHash, Timestamp)> {
         let all = self.all.lock().clone();
         let heard = join_all(all.iter().map(|one| async {
-            match timeout(LEASE, one.ask(Ask::Heard)).await {
-                Ok(Some(Answer::Heard { sessions })) => read_heard(&sessions),
+            match timeout(LEASE, one.ask(Demand::Heard)).await {
+                Ok(Some(Reply::Heard { sessions })) => read_heard(&sessions),
                 // Whether it hears is found out by the next removal.
                 _ => Vec::new(),
             }
@@ -177,7 +177,7 @@ impl Predecessors {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         let all = self.all.lock().clone();
         let leaving = join_all(all.iter().map(|one| async {
-            let _ = timeout(LEASE, one.ask(Ask::Leave { grace_ms })).await;
+            let _ = timeout(LEASE, one.ask(Demand::Leave { grace_ms })).await;
             let _ = timeout(grace + DEATH, wait_for_death(&one.process)).await;
         }));
         leaving.await;
@@ -189,7 +189,7 @@ impl Predecessors {
     /// [`StillThere`].
     pub(super) async fn tell_serving(&self) -> Result<(), StillThere> {
         let Some(last) = self.all.lock().last().cloned() else { return Ok(()) };
-        self.done_by(&last, Ask::Serving).await.map(drop)
+        self.done_by(&last, Demand::Serving).await.map(drop)
     }
 
     /// Takes all of them to hand them on, once nothing that they were asked is open.
@@ -221,18 +221,18 @@ impl Predecessors {
         Ok(known)
     }
 
-    async fn require_done(&self, ask: impl Fn() -> Ask) -> Result<usize, StillThere> {
+    async fn require_done(&self, ask: impl Fn() -> Demand) -> Result<usize, StillThere> {
         let all = self.all.lock().clone();
         let done = join_all(all.iter().map(|one| self.done_by(one, ask()))).await;
         done.into_iter().sum()
     }
 
     /// What one of them did; nothing, where it had to be ended for it.
-    async fn done_by(&self, one: &Arc<Predecessor>, ask: Ask) -> Result<usize, StillThere> {
+    async fn done_by(&self, one: &Arc<Predecessor>, ask: Demand) -> Result<usize, StillThere> {
         let why = match timeout(LEASE, one.ask(ask)).await {
-            Ok(Some(Answer::Done { exchanges })) => return Ok(exchanges),
-            Ok(Some(Answer::NotGone { left })) => format!("{left} exchanges that it cut have not left"),
-            Ok(Some(Answer::Refused { why })) => why,
+            Ok(Some(Reply::Done { exchanges })) => return Ok(exchanges),
+            Ok(Some(Reply::NotGone { left })) => format!("{left} exchanges that it cut have not left"),
+            Ok(Some(Reply::Refused { why })) => why,
             Ok(Some(_)) => "it answered something else than it was asked".to_owned(),
             Ok(None) => "its line is closed".to_owned(),
             Err(_) => format!("it did not answer within {} s", LEASE.as_secs()),
@@ -274,7 +274,7 @@ impl Predecessors {
 
 impl Predecessor {
     /// Asks, and gives the answer; `None` where the line is over.
-    async fn ask(&self, ask: Ask) -> Option<Answer> {
+    async fn ask(&self, ask: Demand) -> Option<Reply> {
         let (number, (answer, answered)) = (next_number(), oneshot::channel());
         {
             let mut asked = self.asked.lock();
@@ -303,7 +303,7 @@ impl Drop for Closes<'_> {
 
 /// Hears answers until the line is over, and then sees to it that the process is.
 async fn hear_answers(mut ear: Ear, asked: Arc<Mutex<Asked>>, pid: u32, all: Weak<Predecessors>) {
-    while let Ok(Some(Numbered { number, says })) = ear.receive::<Numbered<Answer>>().await {
+    while let Ok(Some(Numbered { number, says })) = ear.receive::<Numbered<Reply>>().await {
         if let Some(answer) = asked.lock().open.remove(&number) {
             let _ = answer.send(says); // perhaps nobody waits for it
         }

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
+use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{SocketAddrUnix, getsockname};
 
@@ -18,6 +19,38 @@ pub(crate) struct InheritedSockets {
 }
 
 impl InheritedSockets {
+    /// Takes those that the service manager has opened for this process, and for no other one.
+    ///
+    /// # Errors
+    /// One of them is neither of TCP nor of the file system.
+    pub(crate) fn of_service_manager() -> io::Result<Self> {
+        let mut inherited = Self::default();
+        let meant = std::env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok());
+        if meant != Some(std::process::id()) {
+            return Ok(inherited);
+        }
+        let mut sockets = ListenFd::from_env();
+        for place in 0..sockets.len() {
+            let socket = match sockets.take_tcp_listener(place) {
+                Ok(socket) => socket.map(OwnedFd::from),
+                Err(_) => sockets.take_unix_listener(place)?.map(OwnedFd::from),
+            };
+            if let Some(socket) = socket {
+                inherited.add(socket)?;
+            }
+        }
+        Ok(inherited)
+    }
+
+    /// The addresses of those that nobody has taken.
+    pub(crate) fn left(&self) -> Vec<String> {
+        let tcp = self.tcp.iter().filter_map(|socket| Some(socket.local_addr().ok()?.to_string()));
+        let unix = self.unix.iter().map(|(address, _)| {
+            String::from_utf8_lossy(address.path_bytes().unwrap_or_default()).into_owned()
+        });
+        tcp.chain(unix).collect()
+    }
+
     /// Adds one.
     ///
     /// # Errors

@@ -12,10 +12,10 @@ use portcullis_config::File;
 use rustix::net::sockopt::socket_domain;
 use tokio::time::timeout;
 
-use super::line::{Line, send_blocking};
+use super::line::{HandoverLine, send_blocking};
 use super::predecessors::KnownProcess;
 use super::sockets::InheritedSockets;
-use super::words::{Answer, Ask, Former, Numbered, Successor, WORDS};
+use super::words::{Demand, Former, Numbered, Reply, Successor, WORDS};
 use super::{Predecessors, StillThere};
 
 /// The time that the process which serves has to stop to write, and to hand over.
@@ -60,6 +60,11 @@ pub(crate) struct Inheritance {
 }
 
 impl Inheritance {
+    /// Of a start that replaces nobody.
+    pub(crate) fn of_sockets(sockets: InheritedSockets) -> Self {
+        Self { sockets, ..Self::default() }
+    }
+
     /// The processes that were replaced, by number.
     pub(crate) fn known_pids(&self) -> Vec<u32> {
         self.known.iter().map(|known| known.former.pid).collect()
@@ -105,7 +110,7 @@ impl Succession {
     pub(crate) fn tell_failure(&self, error: &str) {
         // The other end may have given up.
         let _ = self.0.set_nonblocking(false);
-        let failed = Numbered { number: 0, says: Ask::Failed { error: error.to_owned() } };
+        let failed = Numbered { number: 0, says: Demand::Failed { error: error.to_owned() } };
         let _ = send_blocking(&self.0, &failed);
     }
 
@@ -114,7 +119,7 @@ impl Succession {
     /// # Errors
     /// [`TakeOverError`]; the other process serves on.
     pub(crate) async fn take_over(self, file: &File) -> Result<Inheritance, TakeOverError> {
-        let mut line = Line::from_fd(self.0.into()).map_err(TakeOverError::Line)?;
+        let mut line = HandoverLine::from_fd(self.0.into()).map_err(TakeOverError::Line)?;
         let place =
             |path: &Path| path.canonicalize().map_err(|error| TakeOverError::Place(path.to_owned(), error));
         let successor = Successor {
@@ -124,17 +129,17 @@ impl Succession {
             state: place(&file.state)?,
             database: place(&file.database)?,
         };
-        let ask = Numbered { number: 0, says: Ask::HandOver(successor) };
+        let ask = Numbered { number: 0, says: Demand::HandOver(successor) };
         line.send(&ask, &[]).await.map_err(TakeOverError::Line)?;
-        let answer = timeout(HAND_OVER, line.receive::<Numbered<Answer>>()).await;
+        let answer = timeout(HAND_OVER, line.receive::<Numbered<Reply>>()).await;
         let closed = || io::Error::new(io::ErrorKind::UnexpectedEof, "the line is closed");
         let (answer, descriptors) = answer
             .map_err(|_| TakeOverError::Late)?
             .and_then(|answer| answer.ok_or_else(closed))
             .map_err(TakeOverError::Line)?;
         let (version, pid, sockets, former) = match answer.says {
-            Answer::HandedOver { version, pid, sockets, former } => (version, pid, sockets, former),
-            Answer::Refused { why } => return Err(TakeOverError::Refused(why)),
+            Reply::HandedOver { version, pid, sockets, former } => (version, pid, sockets, former),
+            Reply::Refused { why } => return Err(TakeOverError::Refused(why)),
             _ => return Err(TakeOverError::Line(io::ErrorKind::InvalidData.into())),
         };
         let mut descriptors = descriptors.into_iter();

@@ -35,9 +35,9 @@ impl Default for Turn {
 
 /// Something that is being answered, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Answering(Arc<AtomicUsize>);
+pub(crate) struct TurnTaken(Arc<AtomicUsize>);
 
-impl Drop for Answering {
+impl Drop for TurnTaken {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
@@ -45,12 +45,12 @@ impl Drop for Answering {
 
 impl Turn {
     /// Begins to answer something. `None` where the other process has to.
-    pub(crate) async fn begin_answer(&self) -> Option<Answering> {
+    pub(crate) async fn begin_answer(&self) -> Option<TurnTaken> {
         let mut place = self.place.subscribe();
         loop {
             // Counted first, so that whoever moves away sees this one, or is seen.
             self.answering.fetch_add(1, Ordering::AcqRel);
-            let answering = Answering(self.answering.clone());
+            let answering = TurnTaken(self.answering.clone());
             match *place.borrow_and_update() {
                 Place::Here => return Some(answering),
                 Place::Elsewhere => return None,

@@ -21,7 +21,7 @@ pub(super) struct Numbered<T> {
 /// What the process that leads asks.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Ask {
+pub(super) enum Demand {
     /// It has read its configuration, and would take over.
     HandOver(Successor),
     /// It serves on every socket.
@@ -52,7 +52,7 @@ pub(super) struct Successor {
 /// What the process that was replaced answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Answer {
+pub(super) enum Reply {
     /// It has stopped to write, and hands over: itself, as a descriptor of its process; the locks of the state folder and
     /// of the database; its sockets; and a line and a process for each that it had replaced.
     HandedOver { version: String, pid: u32, sockets: usize, former: Vec<Former> },
@@ -199,7 +199,7 @@ mod tests {
             r#"{"number":1,"says":{"leap":{}}}"#,
             r#"{"number":1,"says":{"apply":{"changes":[{"jump":1}]}}}"#,
         ] {
-            assert!(serde_json::from_str::<Numbered<Ask>>(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<Numbered<Demand>>(text).is_err(), "{text}");
         }
     }
 }

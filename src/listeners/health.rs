@@ -79,6 +79,7 @@ fn read_gauges(core: &Core, live: &Live) -> Gauges {
     Gauges {
         figures: core.sessions.figures(),
         holds: core.sessions.holds().len(),
+        replaced: core.revocation.predecessors().list().len(),
         idps: live
             .site
             .idps

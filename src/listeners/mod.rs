@@ -196,7 +196,12 @@ impl BoundListener {
     }
 
     /// Serves as `course` says. At the end what is under way has a few seconds.
-    pub(crate) fn serve(self, router: Router, port: Port, course: watch::Receiver<Course>) -> JoinHandle<()> {
+    pub(crate) fn serve(
+        self,
+        router: Router,
+        port: Port,
+        course: watch::Receiver<ListenerCourse>,
+    ) -> JoinHandle<()> {
         tokio::spawn(serve_listener(self, router, port, course))
     }
 
@@ -223,7 +228,7 @@ impl BoundListener {
 
 /// What a listener does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Course {
+pub(crate) enum ListenerCourse {
     /// It takes connections.
     Takes,
     /// Whoever connects waits in the kernel. Those that are there are served.
@@ -238,16 +243,16 @@ async fn serve_listener(
     bound: BoundListener,
     router: Router,
     port: Port,
-    mut course: watch::Receiver<Course>,
+    mut course: watch::Receiver<ListenerCourse>,
 ) {
     let connections = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(port.connections));
     let seats = Arc::new(Seats::default());
     let router = TowerToHyperService::new(router);
-    while wait_for_course(&mut course).await == Course::Takes {
+    while wait_for_course(&mut course).await == ListenerCourse::Takes {
         let accepted = tokio::select! {
             biased;
-            _ = course.wait_for(|course| *course != Course::Takes) => continue,
+            _ = course.wait_for(|course| *course != ListenerCourse::Takes) => continue,
             accepted = bound.accept() => accepted,
         };
         let socket = match accepted {
@@ -263,7 +268,7 @@ async fn serve_listener(
         // those behind them wait in the kernel: many removals at once are done one after another, and none is dropped.
         let place = tokio::select! {
             biased;
-            _ = course.wait_for(|course| *course == Course::Ends) => break,
+            _ = course.wait_for(|course| *course == ListenerCourse::Ends) => break,
             place = tokio::time::timeout(ROOM, wait_for_place(&places, &seats)) => place,
         };
         let Ok(Some(place)) = place else {
@@ -331,15 +336,18 @@ async fn serve_listener(
     };
     tokio::select! {
         () = gone => {}
-        _ = course.wait_for(|course| *course == Course::Ends) => {}
+        _ = course.wait_for(|course| *course == ListenerCourse::Ends) => {}
     }
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
 }
 
 /// What it does, once it does not wait.
-async fn wait_for_course(course: &mut watch::Receiver<Course>) -> Course {
+async fn wait_for_course(course: &mut watch::Receiver<ListenerCourse>) -> ListenerCourse {
     // Where nobody is left who could say it, it ends.
-    course.wait_for(|course| *course != Course::Waits).await.map_or(Course::Ends, |course| *course)
+    course
+        .wait_for(|course| *course != ListenerCourse::Waits)
+        .await
+        .map_or(ListenerCourse::Ends, |course| *course)
 }
 
 /// A place for one more, once somebody leaves or makes room.
@@ -425,7 +433,7 @@ mod tests {
     struct Stage {
         address: SocketAddr,
         registry: Registry,
-        _stop: watch::Sender<Course>,
+        _stop: watch::Sender<ListenerCourse>,
     }
 
     /// So long that no test waits for it.
@@ -433,7 +441,7 @@ mod tests {
     const SHORT: Duration = Duration::from_millis(200);
 
     async fn serve(connections: usize, times: Times) -> Stage {
-        let (mut registry, (stop, stopping)) = (Registry::default(), watch::channel(Course::Takes));
+        let (mut registry, (stop, stopping)) = (Registry::default(), watch::channel(ListenerCourse::Takes));
         let metrics = Arc::new(Metrics::register(&mut registry));
         let piece = Ok::<_, std::convert::Infallible>(vec![7; 4096]);
         let endless = move || async move { Body::from_stream(futures_util::stream::repeat(piece)) };

@@ -47,6 +47,22 @@ async fn a_start_a_reload_and_an_end_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_takes_over_is_told_by_whoever_was_the_main_process() {
+    let app = Application::start().await;
+    let mut program = Program::install(Settings::new(app.address));
+    let manager = UnixDatagram::bind(program.folder().join(MANAGER)).unwrap();
+    program.begin().await;
+    assert_eq!(next(&manager).await, "READY=1\nSTATUS=Serves");
+    let before = program.upgrade().await;
+    assert_eq!(next(&manager).await, format!("MAINPID={}\nREADY=1\nSTATUS=Serves", program.pid()));
+    // It speaks for itself from there on, and the other one says nothing.
+    assert_eq!(next(&manager).await, "READY=1\nSTATUS=Serves");
+    before.is_gone().await;
+    program.signal(Signal::TERM);
+    assert_eq!(next(&manager).await, "STOPPING=1\nSTATUS=Lets end what is in flight");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reload_that_is_under_way_ends_before_the_program_does() {
     let app = Application::start().await;
     let mut program = Program::install(Settings::new(app.address));

@@ -6,17 +6,19 @@ use std::time::Duration;
 use http::{Method, Request};
 use rustix::process::Signal;
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::idp::{Op, sign_in_until};
 use crate::rig::load::Clients;
+use crate::rig::program::Program;
 use crate::rig::raw::RawSocket;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
 use crate::rig::until;
 use crate::rig::visitor::Held;
-use crate::rig::wire::{Connection, whole};
+use crate::rig::wire::{self, Connection, whole};
 
 const ALICE: &str = "alice@corp.test";
 const BOB: &str = "bob@corp.test";
@@ -31,6 +33,7 @@ async fn what_has_begun_goes_on_and_hears_a_removal_that_the_next_process_takes(
     let before = stage.program.upgrade().await;
     assert!(!before.is_over() && stage.program.pid() != before.pid);
     assert_eq!((alice.status("/").await, bob.status("/").await), (200, 200));
+    assert_eq!(stage.program.metric("portcullis_replaced_processes").await, Some(1.0));
     let mut fresh = alice.socket("/ws").await.unwrap();
     fresh.echo("on the next process").await.unwrap();
     bobs.echo("on the one before").await.unwrap();
@@ -44,6 +47,10 @@ async fn what_has_begun_goes_on_and_hears_a_removal_that_the_next_process_takes(
     assert!(!before.is_over());
     drop(bobs);
     before.is_gone().await;
+    until("nobody to be followed", || async {
+        stage.program.metric("portcullis_replaced_processes").await == Some(0.0)
+    })
+    .await;
     stage.program.logged(&["every exchange has ended"]).await;
     stage.program.assert_sound();
 }
@@ -195,6 +202,41 @@ async fn an_end_of_the_program_ends_those_that_it_has_replaced_in_good_order() {
     assert!(waiting.read(MARK).await, "it was answered in that time");
     before.is_gone().await;
     assert_ne!(next, before.pid);
+}
+
+/// Opens two sockets as a service manager does, and becomes the program.
+const MANAGER: &str = "
+import os, socket, sys
+sockets = []
+for port in sys.argv[1:3]:
+    opened = socket.socket()
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    opened.bind((\"127.0.0.1\", int(port)))
+    opened.listen(64)
+    sockets.append(opened)
+for place, number in enumerate([os.dup(opened.fileno()) for opened in sockets]):
+    os.dup2(number, 3 + place)
+os.environ.update(LISTEN_FDS=\"2\", LISTEN_PID=str(os.getpid()))
+os.execv(sys.argv[3], sys.argv[3:])
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_of_the_service_manager_are_taken_and_handed_on() {
+    let app = Application::start().await;
+    let mut program = Program::install(Settings::new(app.address));
+    let other = crate::rig::ports::free();
+    let (proxy, ports) = (program.proxy(), [program.proxy().port(), other.port()]);
+    program.begin_below(&["python3", "-c", MANAGER], &ports.map(|port| port.to_string())).await;
+    let line = program.logged(&["that the configuration does not name"]).await;
+    assert!(line.contains(&other.to_string()), "{line}");
+    assert!(TcpStream::connect(other).await.is_err(), "nobody waits on it in vain");
+    // Eight at once: one socket, and several threads that take from it.
+    let ask = || wire::get(proxy, "app.localhost", "/.portcullis/ping");
+    let answers = futures_util::future::join_all((0..8).map(|_| ask())).await;
+    assert!(answers.into_iter().all(|answer| answer.unwrap().status == 204));
+    let before = program.upgrade().await;
+    before.is_gone().await;
+    assert_eq!(ask().await.unwrap().status, 204);
 }
 
 #[tokio::test(flavor = "multi_thread")]

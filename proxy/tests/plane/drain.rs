@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_proxy::Departure;
+use portcullis_proxy::Parting;
 use tokio::net::TcpStream;
 
 use crate::client::{empty, h2_send, h2c, piece, request};
@@ -81,7 +81,7 @@ async fn whoever_yields_serves_what_is_here_once_more_and_takes_nobody() {
     let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
     socket.until("ready\n").await;
 
-    rig.departure.send_replace(Departure::Yield(Duration::from_secs(600)));
+    rig.parting.send_replace(Parting::Yield(Duration::from_secs(600)));
     // Its sockets are closed once the threads have heard of it.
     while TcpStream::connect(rig.address).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -114,7 +114,7 @@ async fn whoever_has_yielded_may_still_be_told_to_leave() {
     let cookie = format!("Cookie: {}", rig.alice());
     let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
     socket.until("ready\n").await;
-    rig.departure.send_replace(Departure::Yield(Duration::from_secs(600)));
+    rig.parting.send_replace(Parting::Yield(Duration::from_secs(600)));
     tokio::time::sleep(Duration::from_millis(100)).await;
     let drained = rig.stop().await;
     assert_eq!((drained.silent, drained.left), (1, 0), "a silent stream holds it up no more");
@@ -126,7 +126,7 @@ async fn a_yield_has_an_end() {
     let cookie = format!("Cookie: {}", rig.alice());
     let mut socket = rig.ask("GET /socket", &[&[cookie.as_str()][..], &UPGRADE].concat()).await;
     socket.until("ready\n").await;
-    rig.departure.send_replace(Departure::Yield(Duration::from_millis(300)));
+    rig.parting.send_replace(Parting::Yield(Duration::from_millis(300)));
     let drained = rig.ended().await;
     assert_eq!((drained.silent, drained.left), (0, 1));
 }

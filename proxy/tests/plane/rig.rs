@@ -16,8 +16,8 @@ use portcullis_policy::{
     SignedHeader, Timestamp, UserFrom,
 };
 use portcullis_proxy::{
-    Accept, AccessLog, AssertionSigner, Certificates, Departure, Drained, Gate, HeaderCase, HostSent, Limits,
-    Line, Listener, ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parts,
+    Accept, AccessLog, AssertionSigner, Certificates, Drained, Gate, HeaderCase, HostSent, Limits, Line,
+    Listener, ListenerTls, Load, LoadError, LogDetail, LogFormat, LogTarget, Networks, Pages, Parting, Parts,
     RefusalPage, Rules, Server, Site, TlsFiles, Upstream, UpstreamPlace, UpstreamSettings, Visitor,
     session_cookie,
 };
@@ -137,7 +137,7 @@ pub(crate) struct Rig {
     log: AccessLog,
     log_path: PathBuf,
     wish: Wish,
-    pub(crate) departure: watch::Sender<Departure>,
+    pub(crate) parting: watch::Sender<Parting>,
     drain: Duration,
     pub(crate) running: Option<JoinHandle<Drained>>,
     _folder: tempfile::TempDir,
@@ -195,7 +195,7 @@ impl Rig {
         )
         .unwrap();
         let addresses = server.addresses();
-        let (departure, told) = watch::channel(Departure::Stay);
+        let (parting, told) = watch::channel(Parting::Stay);
         let running = tokio::spawn(async move { server.run(told, std::future::pending()).await.unwrap() });
         Self {
             upstream,
@@ -213,7 +213,7 @@ impl Rig {
             log,
             log_path,
             wish,
-            departure,
+            parting,
             drain,
             running: Some(running),
             _folder: folder,
@@ -351,7 +351,7 @@ impl Rig {
 
     /// Stops, and says how it ended.
     pub(crate) async fn stop(&mut self) -> Drained {
-        self.departure.send_replace(Departure::Leave(self.drain));
+        self.parting.send_replace(Parting::Leave(self.drain));
         self.ended().await
     }
 

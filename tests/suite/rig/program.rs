@@ -20,6 +20,8 @@ pub struct Program {
     child: Option<Child>,
     /// Those that have taken over from it, the last of them in its place.
     successors: Vec<Process>,
+    /// The words of a command that becomes the program.
+    below: Vec<String>,
     folder: TempDir,
     pub settings: Settings,
     pub watch: Watch,
@@ -45,7 +47,7 @@ impl Program {
             watch.secret("the SCIM token", &settings.scim_token);
         }
         let health = settings.health;
-        Self { child: None, successors: Vec::new(), folder, settings, watch, health }
+        Self { child: None, successors: Vec::new(), below: Vec::new(), folder, settings, watch, health }
     }
 
     /// Starts it, for the first time or again on the same state, and waits until `/readyz` says yes.
@@ -61,6 +63,12 @@ impl Program {
         self.try_begin_into(log("stdout.log"), log("stderr.log")).await
     }
 
+    /// Starts it by a command that becomes the program: what follows these words is the program and its own.
+    pub async fn begin_below(&mut self, words: &[&str], more: &[String]) {
+        self.below = words.iter().map(|word| (*word).to_owned()).chain(more.iter().cloned()).collect();
+        self.begin().await;
+    }
+
     /// The same, with standard output and error somewhere else.
     pub async fn begin_into(&mut self, stdout: Stdio, stderr: Stdio) {
         if let Err(status) = self.try_begin_into(stdout, stderr).await {
@@ -70,7 +78,7 @@ impl Program {
 
     async fn try_begin_into(&mut self, stdout: Stdio, stderr: Stdio) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "it runs");
-        self.child = Some(spawn(self.folder.path(), self.settings.files, stdout, stderr));
+        self.child = Some(spawn(self.folder.path(), self.settings.files, &self.below, stdout, stderr));
         self.health = self.settings.health;
         let health = self.health;
         let ready = async {
@@ -420,11 +428,14 @@ pub fn open_log(folder: &Path, name: &str) -> File {
 /// The socket in the program's folder on which a test plays the service manager.
 pub const MANAGER: &str = "notify.sock";
 
-fn spawn(folder: &Path, files: Option<u32>, stdout: Stdio, stderr: Stdio) -> Child {
+fn spawn(folder: &Path, files: Option<u32>, below: &[String], stdout: Stdio, stderr: Stdio) -> Child {
     let mut command = binary();
-    if let Some(files) = files {
-        let program = std::mem::replace(&mut command, Command::new("sh"));
-        command.args(["-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")]).arg(program.get_program());
+    let limited = files.map(|files| {
+        ["sh", "-c", &format!("ulimit -n {files} && exec \"$0\" \"$@\"")].map(str::to_owned).to_vec()
+    });
+    if let [first, rest @ ..] = &limited.unwrap_or_else(|| below.to_vec())[..] {
+        let program = std::mem::replace(&mut command, Command::new(first));
+        command.args(rest).arg(program.get_program());
         for (name, _) in program.get_envs() {
             command.env_remove(name);
         }
