@@ -95,7 +95,7 @@ impl Reload {
         self.core.metrics.count_reload(applied);
     }
 
-    async fn apply_file(&self, course: ReloadRole) -> Reloaded {
+    async fn apply_file(&self, role: ReloadRole) -> Reloaded {
         // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
         let path = self.path.clone();
         let loading = tokio::task::spawn_blocking(move || {
@@ -125,7 +125,7 @@ impl Reload {
             }
         };
         let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::from_file(&file));
-        if course == ReloadRole::Leads && !needs_restart.is_empty() {
+        if role == ReloadRole::Leads && !needs_restart.is_empty() {
             // Half a configuration is one that nobody wrote.
             tracing::error!(
                 keys = needs_restart.join(", "),
@@ -143,7 +143,7 @@ impl Reload {
                 return Reloaded::Refused;
             }
         };
-        self.put_in_force(&file, policy, parts, course).await
+        self.put_in_force(&file, policy, parts, role).await
     }
 
     /// Everything that can fail, before anything is replaced.
@@ -167,7 +167,7 @@ impl Reload {
         file: &File,
         policy: Arc<Policy>,
         parts: Parts,
-        course: ReloadRole,
+        role: ReloadRole,
     ) -> Reloaded {
         let Parts { rules, client, live } = parts;
         saml::settle_keys(live.site.idps.iter().map(|entry| &*entry.idp));
@@ -186,7 +186,7 @@ impl Reload {
         }
         self.live.in_force().warn_without_token(&self.core.tokens, Timestamp::now());
         let reviewed = self.core.revocation.reload_policy(policy).await;
-        let settled = match course {
+        let settled = match role {
             ReloadRole::Leads => standing::end_unconfigured(file, &self.core, "reload").await,
             // Whoever leads has seen to it, and this process has heard of it.
             ReloadRole::Follows => Ok(()),

@@ -94,8 +94,8 @@ ROWS = [
     ], "standing::nobody_stays_in_by_an_idp"),
     ("standing: a reload does", [
         ("src/reload.rs",
-         'standing::end_unconfigured(file, &self.core, "reload").await;',
-         "Ok::<(), standing::StandingError>(());"),
+         'standing::end_unconfigured(file, &self.core, "reload").await,',
+         "Ok::<(), standing::StandingError>(()),"),
     ], "standing::nobody_stays_in_by_an_idp"),
     ("keys: check sees one that does not fit", [
         ("store/src/sealed_keys.rs",
@@ -103,7 +103,9 @@ ROWS = [
          "if found.is_empty() || keys.is_some() {"),
     ], "standing::a_master_key_that_is_missing"),
     ("reload: a file that needs a restart puts nothing in force", [
-        ("src/reload.rs", "        if !needs_restart.is_empty() {", "        if false {"),
+        ("src/reload.rs",
+         "if role == ReloadRole::Leads && !needs_restart.is_empty() {",
+         "if role == ReloadRole::Leads && false {"),
     ], "standing::a_reload_that_needs_a_restart"),
     ("keys: a master key that is missing is not made anew", [
         ("src/keyring.rs", "None if store.has_keys().await? => {", "None if false => {"),
@@ -186,8 +188,8 @@ ROWS = [
     ], "leaving::a_removal_is_heard"),
     ("stop: silent streams hold nothing up", [
         ("proxy/src/server.rs",
-         "while live() > 0 && !is_silent() {",
-         "while live() > 0 {"),
+         "while self.live() > 0 && !is_silent() {",
+         "while self.live() > 0 {"),
     ], "leaving::sockets_on_which_nothing_passes"),
     ("stop: a second signal ends the wait", [
         ("src/run.rs",
@@ -295,6 +297,47 @@ ROWS = [
          "if !early.is_zero() {",
          "if early == Duration::MAX {"),
     ], "scim_tokens::a_flood_of_reads"),
+    ("upgrade: who was replaced hears of a removal", [
+        ("src/revocation.rs",
+         "self.predecessors.apply(done.changes())",
+         "async { Ok::<usize, StillThere>(0) }"),
+    ], "upgrade::what_has_begun_goes_on"),
+    ("upgrade: and of a reload", [
+        ("src/revocation.rs",
+         "self.predecessors.reload()",
+         "async { Ok::<usize, StillThere>(0) }"),
+    ], "upgrade::who_was_replaced_goes_by"),
+    ("upgrade: one that does not answer is killed", [
+        ("src/handover/predecessors.rs",
+         "        let _ = pidfd_send_signal(&one.process, Signal::KILL);\n",
+         "        let _ = pidfd_send_signal(&one.process, Signal::WINCH);\n"),
+    ], "upgrade::a_process_that_was_stopped"),
+    ("upgrade: nobody is carried without a process that leads", [
+        ("src/handover/follow.rs",
+         'Ok(None) => return "the process that took over is gone".to_owned(),',
+         "Ok(None) => std::future::pending().await,"),
+    ], "upgrade::without_a_process_that_leads"),
+    ("upgrade: a start ends what is left of a former run", [
+        ("src/start.rs", "    handover::end_strays(&file.state, &inheritance.known_pids())?;\n", ""),
+    ], "upgrade::a_start_ends_what_a_crash"),
+    ("upgrade: earlier ones are handed on", [
+        ("src/handover/hand_over.rs",
+         "self.known = predecessors.detach().await.map_err(HandOverError::Descriptors)?;",
+         "drop(predecessors.detach().await.map_err(HandOverError::Descriptors)?);"),
+    ], "upgrade::those_that_were_replaced"),
+    ("upgrade: what is asked on a connection from before is handed on", [
+        ("src/handover/relay.rs",
+         "return relay_request(&socket, port, request).await;",
+         "return StatusCode::SERVICE_UNAVAILABLE.into_response();"),
+    ], "upgrade::a_directory_that_kept"),
+    ("upgrade: a connection from before ends with its answer", [
+        ("proxy/src/connection.rs",
+         "if is_last.is_last() && answer.status()",
+         "if false && answer.status()"),
+    ], "upgrade::a_login_that_began"),
+    ("upgrade: a failure is taken back", [
+        ("src/handover/hand_over.rs", "        core.store.wake().await?;\n", ""),
+    ], "upgrade::a_successor_that_does_not"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
          "let stripped = accept.strip.clean_headers(headers, has, from_proxy);",

@@ -9,7 +9,6 @@ use std::future::Future;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -215,58 +214,16 @@ impl Server {
             };
             running.spawn(core.run(runtime)?);
         }
-        let mut hurry = pin!(hurry);
         tokio::select! {
             // Where nobody is left who could say it, nobody waits either.
             _ = parting.wait_for(|parting| *parting != Parting::Stay) => {}
             _ = running.join_next() => return Err(Stopped { what: "a thread" }),
         };
         let _ = last_call.send(true);
-        let live = || usize::try_from(gate.recorder.metrics.live.get()).unwrap_or_default();
-        let told = *parting.borrow();
-        let mut drained = None;
-        if let Parting::Yield(limit) = told {
-            let emptied = async {
-                while sockets.load(Ordering::Relaxed) > 0 {
-                    tokio::time::sleep(LOOK).await;
-                }
-            };
-            drained = tokio::select! {
-                () = emptied => Some(Drained { silent: 0, left: 0 }),
-                () = tokio::time::sleep(limit) => Some(Drained { silent: 0, left: live() }),
-                _ = parting.wait_for(|parting| !matches!(parting, Parting::Yield(_))) => None,
-                () = &mut hurry => Some(Drained { silent: 0, left: live() }),
-            };
-        }
-        let drained = match drained {
-            Some(drained) => drained,
-            None => {
-                let limit = match *parting.borrow() {
-                    Parting::Leave(limit) => limit,
-                    Parting::Stay | Parting::Yield(_) => Duration::ZERO,
-                };
-                let is_silent = || clocks.iter().all(|clock| clock.only_silence(SILENCE));
-                let emptied = async {
-                    while live() > 0 && !is_silent() {
-                        tokio::time::sleep(LOOK).await;
-                    }
-                    if live() > 0 {
-                        return;
-                    }
-                    // HTTP/2 writes the last bytes of an answer after its exchange has ended.
-                    let _ = tokio::time::timeout(LAST, async {
-                        while sockets.load(Ordering::Relaxed) > 0 {
-                            tokio::time::sleep(LOOK).await;
-                        }
-                    })
-                    .await;
-                };
-                tokio::select! {
-                    () = emptied => Drained { silent: live(), left: 0 },
-                    () = tokio::time::sleep(limit) => Drained { silent: 0, left: live() },
-                    () = &mut hurry => Drained { silent: 0, left: live() },
-                }
-            }
+        let left = Left { gate: &gate, clocks: &clocks, sockets: &sockets };
+        let drained = tokio::select! {
+            drained = left.wait_drained(parting) => drained,
+            () = hurry => Drained { silent: 0, left: left.live() },
         };
         // Tasks are dropped here, and with them whatever is left; each writes its line.
         let _ = end.send(true);
@@ -274,6 +231,63 @@ impl Server {
         let log = gate.recorder.log.clone();
         let _ = tokio::task::spawn_blocking(move || log.flush(LAST)).await;
         Ok(drained)
+    }
+}
+
+/// What a server still has that takes nothing new.
+struct Left<'a> {
+    gate: &'a Gate,
+    clocks: &'a [Arc<Clock>],
+    sockets: &'a AtomicUsize,
+}
+
+impl Left<'_> {
+    /// The number of exchanges.
+    fn live(&self) -> usize {
+        usize::try_from(self.gate.recorder.metrics.live.get()).unwrap_or_default()
+    }
+
+    /// Waits as long as it is told.
+    async fn wait_drained(&self, mut parting: watch::Receiver<Parting>) -> Drained {
+        let told = *parting.borrow_and_update();
+        let limit = match told {
+            Parting::Stay => Duration::ZERO,
+            Parting::Leave(limit) => limit,
+            Parting::Yield(limit) => {
+                tokio::select! {
+                    () = self.wait_closed() => return Drained { silent: 0, left: 0 },
+                    () = tokio::time::sleep(limit) => return Drained { silent: 0, left: self.live() },
+                    told = parting.wait_for(|parting| !matches!(parting, Parting::Yield(_))) => match told.as_deref() {
+                        Ok(Parting::Leave(limit)) => *limit,
+                        _ => Duration::ZERO,
+                    },
+                }
+            }
+        };
+        tokio::select! {
+            silent = self.wait_silent() => Drained { silent, left: 0 },
+            () = tokio::time::sleep(limit) => Drained { silent: 0, left: self.live() },
+        }
+    }
+
+    /// Waits until every socket is closed.
+    async fn wait_closed(&self) {
+        while self.sockets.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// Waits until nothing is left but streams on which nothing passes, and gives how many those are.
+    async fn wait_silent(&self) -> usize {
+        let is_silent = || self.clocks.iter().all(|clock| clock.only_silence(SILENCE));
+        while self.live() > 0 && !is_silent() {
+            tokio::time::sleep(LOOK).await;
+        }
+        if self.live() == 0 {
+            // HTTP/2 writes the last bytes of an answer after its exchange has ended.
+            let _ = tokio::time::timeout(LAST, self.wait_closed()).await;
+        }
+        self.live()
     }
 }
 

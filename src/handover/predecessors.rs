@@ -25,6 +25,8 @@ use super::words::{Demand, Former, Numbered, Reply, ToldChange, read_heard};
 
 /// The time that a process which was replaced has to answer. What it cuts has two seconds there to leave.
 pub(super) const LEASE: Duration = Duration::from_secs(5);
+/// The time that it has to read the configuration again, whose secrets may come from commands.
+const RELOAD: Duration = Duration::from_secs(70);
 /// The time that a process which was killed has to be gone.
 const DEATH: Duration = Duration::from_secs(2);
 /// The time that a process has to end by itself once its line is closed.
@@ -138,7 +140,7 @@ impl Predecessors {
             return Ok(0);
         }
         let told = || Demand::Apply { changes: changes.iter().map(ToldChange::from).collect() };
-        self.require_done(told).await
+        self.require_done(told, LEASE).await
     }
 
     /// Has every one of them read the configuration again. One that cannot go by it ends.
@@ -146,7 +148,7 @@ impl Predecessors {
     /// # Errors
     /// [`StillThere`].
     pub(crate) async fn reload(&self) -> Result<usize, StillThere> {
-        self.require_done(|| Demand::Reload).await
+        self.require_done(|| Demand::Reload, RELOAD).await
     }
 
     /// Ends all of them: something holds in the memory of this process alone, and they could not hear of it.
@@ -189,7 +191,7 @@ impl Predecessors {
     /// [`StillThere`].
     pub(super) async fn tell_serving(&self) -> Result<(), StillThere> {
         let Some(last) = self.all.lock().last().cloned() else { return Ok(()) };
-        self.done_by(&last, Demand::Serving).await.map(drop)
+        self.done_by(&last, Demand::Serving, LEASE).await.map(drop)
     }
 
     /// Takes all of them to hand them on, once nothing that they were asked is open.
@@ -221,21 +223,26 @@ impl Predecessors {
         Ok(known)
     }
 
-    async fn require_done(&self, ask: impl Fn() -> Demand) -> Result<usize, StillThere> {
+    async fn require_done(&self, ask: impl Fn() -> Demand, limit: Duration) -> Result<usize, StillThere> {
         let all = self.all.lock().clone();
-        let done = join_all(all.iter().map(|one| self.done_by(one, ask()))).await;
+        let done = join_all(all.iter().map(|one| self.done_by(one, ask(), limit))).await;
         done.into_iter().sum()
     }
 
     /// What one of them did; nothing, where it had to be ended for it.
-    async fn done_by(&self, one: &Arc<Predecessor>, ask: Demand) -> Result<usize, StillThere> {
-        let why = match timeout(LEASE, one.ask(ask)).await {
+    async fn done_by(
+        &self,
+        one: &Arc<Predecessor>,
+        ask: Demand,
+        limit: Duration,
+    ) -> Result<usize, StillThere> {
+        let why = match timeout(limit, one.ask(ask)).await {
             Ok(Some(Reply::Done { exchanges })) => return Ok(exchanges),
             Ok(Some(Reply::NotGone { left })) => format!("{left} exchanges that it cut have not left"),
             Ok(Some(Reply::Refused { why })) => why,
             Ok(Some(_)) => "it answered something else than it was asked".to_owned(),
             Ok(None) => "its line is closed".to_owned(),
-            Err(_) => format!("it did not answer within {} s", LEASE.as_secs()),
+            Err(_) => format!("it did not answer within {} s", limit.as_secs()),
         };
         self.end_one(one, &why).await.map(|()| 0)
     }
