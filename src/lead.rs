@@ -7,7 +7,6 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::pin::pin;
 use std::sync::Arc;
 
 use axum::Router;
@@ -117,12 +116,10 @@ impl Lead {
         for path in &self.paths {
             let _ = std::fs::remove_file(path);
         }
-        let mut hurried = pin!(hurried);
-        for mut listener in self.listeners.drain(..) {
-            tokio::select! {
-                _ = &mut listener => {}
-                () = &mut hurried => listener.abort(),
-            }
+        let ended = join_all(&mut self.listeners);
+        tokio::select! {
+            _ = ended => {}
+            () = hurried => self.listeners.iter().for_each(JoinHandle::abort),
         }
     }
 }

@@ -94,9 +94,9 @@ impl Lock {
 pub(crate) fn find_holder(state: &Path) -> Option<u32> {
     let path = state.join("lock");
     let taken_by = find_taker(&path)?;
-    // The kernel knows who took it. Whoever it was handed to has signed it.
-    let signed = fs::read_to_string(&path).ok();
-    Some(signed.and_then(|text| text.lines().next()?.parse().ok()).unwrap_or(taken_by))
+    // The kernel knows who took it. Whoever it was handed to has signed it, and lives.
+    let signed = fs::read_to_string(&path).ok().and_then(|text| text.lines().next()?.parse::<u32>().ok());
+    Some(signed.filter(|pid| Path::new("/proc").join(pid.to_string()).exists()).unwrap_or(taken_by))
 }
 
 /// The process that has taken the lock of a file, as the kernel lists it.

@@ -72,6 +72,7 @@ impl Fixed {
                 "listen.proxy.client_ca",
                 proxy.client_ca != there.proxy.client_ca || proxy_ca != other_proxy_ca,
             ),
+            ("listen.proxy.proxy_protocol", proxy.proxy_protocol != there.proxy.proxy_protocol),
             ("listen.proxy.redirect", proxy.redirect != there.proxy.redirect),
             ("listen.scim.address", scim.address != there.scim.address),
             ("listen.scim.plaintext", scim.plaintext != there.scim.plaintext),

@@ -184,7 +184,7 @@ pub(crate) async fn start_program(
     }
     let plane = build_plane(file, &opened, &mut registry)?;
     let draining = Arc::new(AtomicBool::new(false));
-    let (upgrades, upgrading) = Upgrades::new();
+    let (upgrades, upgrading) = Upgrades::new(is_succession);
     let upgrades = Arc::new(upgrades);
     let operators = live_operators(&opened.core, &opened.live, &upgrades);
     let doors = Doors {
@@ -210,6 +210,7 @@ pub(crate) async fn start_program(
         handover::tell_serving(predecessors).await?;
         // They stand on the configuration that they have read.
         predecessors.reload().await?;
+        upgrades.note_taken();
     }
     tell_addresses(file);
     Ok(Running {
@@ -356,7 +357,11 @@ async fn bind_ports(
     let clients = |file: &Option<PathBuf>| file.as_deref().map(ClientAuthorities::load).transpose();
     let heard = clients(&file.listen.proxy.client_ca)?;
     let tls = core.certificates.proxy().map(|certificates| ListenerTls { certificates, clients: heard });
-    let listener = proxy::Listener { address: file.listen.proxy.address, tls };
+    let listener = proxy::Listener {
+        address: file.listen.proxy.address,
+        tls,
+        proxy_protocol: file.listen.proxy.proxy_protocol,
+    };
     let server = Server::bind_listeners(gate, &[listener], limits, None, inherited.tcp())?;
     let mut ports = vec![LeadPort {
         bound: listeners::bind_tcp("listen.health", file.listen.health.address, &mut inherited).await?,

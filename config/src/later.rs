@@ -24,7 +24,6 @@ const KEYS: &[(&str, &str)] = &[
     ("idps.*.emergency", ""),
     ("listen.admin", ""),
     ("listen.health.tls", ""),
-    ("listen.proxy.proxy_protocol", ""),
     ("routes[].as", ""),
     ("routes[].cache", ""),
     ("routes[].cors", ""),
@@ -74,7 +73,7 @@ mod tests {
 
     #[test]
     fn keys_are_found_under_any_name_and_index() {
-        for path in ["webhooks", "idps.okta.emergency", "routes[7].origin", "listen.proxy.proxy_protocol"] {
+        for path in ["webhooks", "idps.okta.emergency", "routes[7].origin", "store.lease"] {
             assert!(remedy_for_key(&At::from(path)).is_some(), "{path}");
         }
         for path in ["webhook", "idps.saml", "routes.upstream", "routes[7]", "idps.okta.oidc", "a.webhooks"] {

@@ -34,6 +34,9 @@ section! {
         /// Authorities, PEM: only browsers with a certificate of one of them get as far as a page. Who they are a session
         /// says all the same.
         pub client_ca: Option<PathBuf>,
+        /// True where a proxy before it begins each connection with a header of the PROXY protocol, version 1 or 2. It is
+        /// believed of `trusted_proxies`, and nobody else is heard then.
+        pub proxy_protocol: bool = "false",
         /// Where plain http is sent on to `public_url`, such as 0.0.0.0:80. It reads no cookie.
         #[schemars(with = "Option<String>")]
         pub redirect: Option<SocketAddr>,

@@ -296,6 +296,11 @@ impl Gate {
         Err(RequestRefusal::Unproven)
     }
 
+    /// Tells whether a proxy at this address is believed.
+    pub(crate) fn trusts_proxy(&self, address: IpAddr) -> bool {
+        self.rules.load().accept.trusted.contains(address.to_canonical())
+    }
+
     /// Takes new rules for every decision that begins from now on. The register is looked through afterwards, by
     /// [`Sessions::review`] (rule R4).
     pub fn replace_rules(&self, rules: Rules) {

@@ -36,6 +36,7 @@ mod overhead;
 mod pages;
 mod peer;
 mod polling;
+pub mod proxy_header;
 mod request;
 mod rooms;
 mod rules;

@@ -8,6 +8,7 @@ use portcullis_session::Ended;
 
 use crate::latency::Latency;
 use crate::logged_decision::LoggedDecision;
+use crate::proxy_header::ProxyHeaderFault;
 use crate::striped::Striped;
 
 pub(crate) type Counter = prometheus_client::metrics::counter::Counter<u64, Striped>;
@@ -31,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) turned_away: Counter,
     /// Clients that came to no TLS session.
     pub(crate) handshakes: Counter,
+    /// Connections without a header of the PROXY protocol that is believed.
+    pub(crate) proxy_headers: [Counter; ProxyHeaderFault::ALL.len()],
     /// Sessions found in memory, and sessions that had to be read.
     pub(crate) warm: Counter,
     pub(crate) cold: Counter,
@@ -144,6 +147,12 @@ impl Metrics {
                 registry,
                 "portcullis_tls_handshakes_failed",
                 "Clients whose TLS handshake failed or took too long",
+            ),
+            proxy_headers: register_family(
+                registry,
+                "portcullis_proxy_headers_refused",
+                "Connections that a listener with proxy_protocol did not take, by what was wrong",
+                ProxyHeaderFault::ALL.map(ProxyHeaderFault::word),
             ),
             set_cookies_refused: register_counter(
                 registry,

@@ -7,7 +7,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,6 +33,7 @@ use crate::client_authorities::ClientAuthorities;
 use crate::clock::Clock;
 use crate::connection::{Door, Protocol};
 use crate::gate::Gate;
+use crate::proxy_header::{HeaderRead, ProxyHeaderFault, read_header};
 use crate::rules::Limits;
 use crate::share::Share;
 use crate::upstream;
@@ -44,6 +45,8 @@ pub struct Listener {
     pub address: SocketAddr,
     /// With a certificate it speaks TLS, HTTP/2 and HTTP/1.1; without, HTTP/1.1 and HTTP/2 with prior knowledge.
     pub tls: Option<ListenerTls>,
+    /// True where each connection begins with a header of the PROXY protocol, by which a trusted proxy says whose it is.
+    pub proxy_protocol: bool,
 }
 
 /// What shakes hands on a listener.
@@ -138,6 +141,7 @@ struct BoundAddress {
     address: SocketAddr,
     sockets: Vec<TcpListener>,
     tls: Option<ListenerTls>,
+    proxy_protocol: bool,
 }
 
 impl Server {
@@ -220,7 +224,7 @@ impl Server {
             _ = running.join_next() => return Err(Stopped { what: "a thread" }),
         };
         let _ = last_call.send(true);
-        let left = Left { gate: &gate, clocks: &clocks, sockets: &sockets };
+        let left = WhatIsLeft { gate: &gate, clocks: &clocks, sockets: &sockets };
         let drained = tokio::select! {
             drained = left.wait_drained(parting) => drained,
             () = hurry => Drained { silent: 0, left: left.live() },
@@ -235,13 +239,13 @@ impl Server {
 }
 
 /// What a server still has that takes nothing new.
-struct Left<'a> {
+struct WhatIsLeft<'a> {
     gate: &'a Gate,
     clocks: &'a [Arc<Clock>],
     sockets: &'a AtomicUsize,
 }
 
-impl Left<'_> {
+impl WhatIsLeft<'_> {
     /// The number of exchanges.
     fn live(&self) -> usize {
         usize::try_from(self.gate.recorder.metrics.live.get()).unwrap_or_default()
@@ -315,6 +319,7 @@ struct CoreListener {
     address: SocketAddr,
     socket: TcpListener,
     tls: Option<ListenerTls>,
+    proxy_protocol: bool,
 }
 
 impl ServingThread {
@@ -338,7 +343,7 @@ impl ServingThread {
             self;
         upstream::keep_at_most(pool);
         tokio::spawn(clock.clone().run(upstream::sweep_pool));
-        let services = listeners.into_iter().map(|CoreListener { address, socket, tls }| {
+        let services = listeners.into_iter().map(|CoreListener { address, socket, tls, proxy_protocol }| {
             let name = address.to_string();
             let listener = ListenerConfig::tcp(name.as_str())
                 .tcp_socket_options(socket_options(limits))
@@ -346,7 +351,8 @@ impl ServingThread {
             let door = Door { gate: gate.clone(), clock: clock.clone(), limits, share: share.clone() };
             // To Pingora every listener is a plain one: a socket is counted before it shakes hands.
             let tls = tls.map(make_acceptor);
-            let mut service = Service::new("proxy".into(), Sockets { door, open: sockets.clone(), tls });
+            let sockets = Sockets { door, open: sockets.clone(), tls, proxy_protocol };
+            let mut service = Service::new("proxy".into(), sockets);
             service.add_listener(listener);
             let mut fds = Fds::new();
             fds.add(name, socket.into_raw_fd());
@@ -374,6 +380,7 @@ struct Sockets {
     open: Arc<AtomicUsize>,
     /// The acceptor that shakes hands, on a listener that speaks TLS; nobody is served where it could not be made.
     tls: Option<Option<Acceptor>>,
+    proxy_protocol: bool,
 }
 
 /// One of a number of things; one less when it is dropped.
@@ -401,13 +408,16 @@ impl ServerApp for Sockets {
             self.door.gate.recorder.metrics.turned_away.inc();
             return None;
         };
+        let address = socket.get_socket_digest().and_then(|digest| digest.peer_addr().cloned());
+        let address = address.and_then(|address| address.as_inet().copied());
+        let mut client = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+        if self.proxy_protocol {
+            (socket, client) = self.hear_proxy(socket, client).await?;
+        }
         if let Some(tls) = &self.tls {
             socket = self.shake_hands(tls.as_ref()?, socket).await?;
         }
-        let address = socket.get_socket_digest().and_then(|digest| digest.peer_addr().cloned());
-        let address = address.and_then(|address| address.as_inet().copied());
-        let peer =
-            self.door.gate.make_peer(address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip()));
+        let peer = self.door.gate.make_peer(client);
         let agreed = match socket.selected_alpn_proto() {
             Some(ALPN::H2) => Some(Protocol::Http2),
             // Prior knowledge is for plain sockets (RFC 9113 §3.3).
@@ -426,6 +436,29 @@ impl ServerApp for Sockets {
 }
 
 impl Sockets {
+    /// The socket behind the header that a trusted proxy wrote, and the address that it gives.
+    async fn hear_proxy(&self, socket: Stream, proxy: IpAddr) -> Option<(Stream, IpAddr)> {
+        let mut plain = socket.into_any().downcast::<Plain>().ok()?;
+        let read = match self.door.gate.trusts_proxy(proxy) {
+            true => read_header(&mut *plain, self.door.limits.head_time).await,
+            false => Err(ProxyHeaderFault::Stranger),
+        };
+        match read {
+            Ok(HeaderRead { client, rest }) => {
+                plain.rewind(&rest);
+                Some((plain, client.unwrap_or(proxy)))
+            }
+            Err(fault) => {
+                self.door.gate.recorder.metrics.proxy_headers[fault as usize].inc();
+                tracing::debug!(
+                    why = fault.word(),
+                    "a connection has no header of the PROXY protocol that is believed"
+                );
+                None
+            }
+        }
+    }
+
     /// Pingora would do it before the socket is counted, and tell each that comes to nothing as an error.
     async fn shake_hands(&self, tls: &Acceptor, socket: Stream) -> Option<Stream> {
         let plain = socket.into_any().downcast::<Plain>().ok()?;
@@ -483,15 +516,16 @@ impl BoundAddress {
             sockets.push(sockets[core % sockets.len()].try_clone().map_err(fault)?);
         }
         sockets.iter().try_for_each(|socket| socket.set_nonblocking(true)).map_err(fault)?;
-        Ok(Self { address, sockets, tls: listener.tls.clone() })
+        let Listener { tls, proxy_protocol, .. } = listener.clone();
+        Ok(Self { address, sockets, tls, proxy_protocol })
     }
 
     /// The sockets of the next core, of so many that are still to come: of many that were inherited a core has several.
     fn next_listeners(&mut self, cores: usize) -> Vec<CoreListener> {
         let share = self.sockets.len().div_ceil(cores);
         let of_core = self.sockets.drain(..share.min(self.sockets.len()));
-        let (address, tls) = (self.address, self.tls.clone());
-        of_core.map(|socket| CoreListener { address, socket, tls: tls.clone() }).collect()
+        let (address, tls, proxy_protocol) = (self.address, self.tls.clone(), self.proxy_protocol);
+        of_core.map(|socket| CoreListener { address, socket, tls: tls.clone(), proxy_protocol }).collect()
     }
 }
 
@@ -536,7 +570,7 @@ mod tests {
     fn a_port_in_use_is_an_error_before_anything_runs() {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
-        match bind(Listener { address, tls: None }) {
+        match bind(Listener { address, tls: None, proxy_protocol: false }) {
             Err(StartError::Bind { address: named, cause }) => {
                 assert_eq!((named, cause.kind()), (address, io::ErrorKind::AddrInUse));
             }
@@ -547,7 +581,7 @@ mod tests {
     #[test]
     fn inherited_sockets_are_taken_by_their_address_and_shared_out() {
         let bind = |address, threads, inherited: &mut Vec<TcpListener>| {
-            let listener = Listener { address, tls: None };
+            let listener = Listener { address, tls: None, proxy_protocol: false };
             Server::bind_listeners(test::gate(), &[listener], Limits::default(), Some(threads), inherited)
         };
         let first = bind(([127, 0, 0, 1], 0).into(), 3, &mut Vec::new()).unwrap();

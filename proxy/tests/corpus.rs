@@ -7,6 +7,8 @@ use proptest::prelude::*;
 mod fuzzed;
 #[path = "../../tests/fuzz/src/heads.rs"]
 mod heads;
+#[path = "../../tests/fuzz/src/proxy_header.rs"]
+mod proxy_header;
 
 fn replay(corpus: &str, fuzzed: fn(&[u8])) {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fuzz/corpus").join(corpus);
@@ -32,6 +34,11 @@ fn the_kept_inputs_of_cookies() {
 #[test]
 fn the_kept_inputs_of_forwarding_fields() {
     replay("forwarded", heads::forwarded);
+}
+
+#[test]
+fn the_kept_inputs_of_the_proxy_protocol() {
+    replay("proxy_header", proxy_header::bytes);
 }
 
 proptest! {

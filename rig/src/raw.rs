@@ -1,10 +1,10 @@
 //! A bare socket for HTTP/1.1, so that every byte is ours.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::{must, wire};
 
@@ -45,6 +45,14 @@ impl RawSocket {
     /// Connects to an address, to say this host there.
     pub async fn connect(address: SocketAddr, host: impl Into<String>) -> Self {
         Self { socket: wire::tcp(address, None).await.unwrap(), host: host.into(), read: Vec::new() }
+    }
+
+    /// The same from an address of this machine.
+    pub async fn connect_from(from: IpAddr, address: SocketAddr, host: impl Into<String>) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        let socket = socket.connect(address).await.unwrap();
+        Self { socket, host: host.into(), read: Vec::new() }
     }
 
     /// Sends a request line, the host, and these fields.

@@ -72,11 +72,12 @@ async fn wait_for_next(state: &Path, pid: u32) -> Result<(u32, ProgramCondition)
         // In between nobody answers for a moment.
         if let Ok(Some(condition)) = ask_program::<ProgramCondition>(state, "/condition").await {
             match &condition.upgrade {
+                UpgradeState::UnderWay => {}
                 _ if condition.pid != pid => return Ok((pid, condition)),
                 UpgradeState::Failed { error } => {
                     return Err(UpgradeError::Failed { pid, why: error.clone() });
                 }
-                UpgradeState::UnderWay | UpgradeState::None => {}
+                UpgradeState::None => {}
             }
         }
         tokio::time::sleep(LOOK).await;

@@ -28,10 +28,16 @@ pub(crate) struct Upgrades {
 }
 
 impl Upgrades {
-    /// The other half hears what is asked.
-    pub(crate) fn new() -> (Self, mpsc::Receiver<()>) {
+    /// The other half hears what is asked. A process that takes over is one that is on its way, until it has.
+    pub(crate) fn new(is_succession: bool) -> (Self, mpsc::Receiver<()>) {
         let (ask, asked) = mpsc::channel(1);
-        (Self { ask, state: Mutex::default() }, asked)
+        let state = if is_succession { UpgradeState::UnderWay } else { UpgradeState::None };
+        (Self { ask, state: Mutex::new(state) }, asked)
+    }
+
+    /// Notes that this process has taken over.
+    pub(crate) fn note_taken(&self) {
+        *self.state.lock() = UpgradeState::None;
     }
 
     /// What became of the last one.

@@ -37,6 +37,7 @@ mod metrics;
 mod model;
 mod packages;
 mod play;
+mod proxy_protocol;
 mod refusals;
 mod rehearsal;
 mod restart;

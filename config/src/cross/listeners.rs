@@ -45,6 +45,14 @@ pub(super) fn check_listeners(findings: &mut Findings<'_, '_>, document: &RootBl
             findings.add_problem(key, what, format!("Name a certificate in {tls}"));
         }
     }
+    if listen.proxy.proxy_protocol && document.trusted_proxies.is_empty() {
+        let what = "the header of the PROXY protocol is believed of trusted_proxies alone, and none are named: nobody could connect";
+        findings.add_problem(
+            "listen.proxy.proxy_protocol",
+            what,
+            "Name the proxy's address in trusted_proxies",
+        );
+    }
     if let Some(public) = document.scim.as_ref().map(|scim| &scim.public_url)
         && listen.scim.tls.is_some()
         && !public.is_https()

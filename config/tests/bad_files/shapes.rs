@@ -54,7 +54,6 @@ fn keys_of_later_versions_are_refused_by_name() {
         "session:\n  bind: [network-prefix]",
         "http_client:\n  proxy: http://p",
         "store:\n  postgres: ${env:OIDC}",
-        "listen:\n  proxy:\n    proxy_protocol: true",
     ];
     for text in later {
         let said = said_of(&format!("{SMALLEST}{text}\n"));

@@ -53,6 +53,8 @@ pub(crate) struct Wish {
     pub(crate) signs: bool,
     /// There is no key to sign by.
     pub(crate) keyless: bool,
+    /// Connections begin with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
 }
 
 impl Default for Wish {
@@ -68,6 +70,7 @@ impl Default for Wish {
             public: PUBLIC,
             signs: false,
             keyless: false,
+            proxy_protocol: false,
         }
     }
 }
@@ -185,7 +188,11 @@ impl Rig {
         };
         let gate = Gate::new(parts, &mut registry);
         let tls = ListenerTls { certificates: Certificates::load(&[tls]).unwrap(), clients: None };
-        let listen = |tls| Listener { address: SocketAddr::from(([127, 0, 0, 1], 0)), tls };
+        let listen = |tls| Listener {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            tls,
+            proxy_protocol: wish.proxy_protocol,
+        };
         let server = Server::bind_listeners(
             gate.clone(),
             &[listen(None), listen(Some(tls))],

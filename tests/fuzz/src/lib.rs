@@ -3,6 +3,7 @@
 pub mod config;
 pub mod heads;
 pub mod oidc;
+pub mod proxy_header;
 pub mod readings;
 pub mod roster;
 pub mod saml;

@@ -29,6 +29,8 @@ pub struct Settings {
     pub redirect: Option<SocketAddr>,
     /// Asks browsers for a certificate of the authority that the rig's certificates are of.
     pub asks_browsers: bool,
+    /// Connections begin with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Lines below `listen.scim` beside its address, where there are any; `{folder}` is the program's.
     pub scim_listener: &'static str,
     /// More lines below `scim`.
@@ -69,6 +71,7 @@ impl Settings {
             scim_token: format!("scim-token-{:016x}", rand()),
             redirect: None,
             asks_browsers: false,
+            proxy_protocol: false,
             scim_listener: "",
             scim_more: "",
             groups_answer: "204",
@@ -135,8 +138,7 @@ impl Settings {
             origin = self.origin(),
             upstream = self.upstream,
             provisioning = self.provisioning,
-            proxy =
-                if self.scheme == "https" { self.tls(&folder.to_string()) } else { self.proxy.to_string() },
+            proxy = if self.scheme == "https" { self.tls(&folder.to_string()) } else { self.plain() },
             scim = self.scim_block(&folder.to_string()),
             health = self.health,
             idle = self.idle,
@@ -174,8 +176,16 @@ impl Settings {
         format!("\n    address: {}\n{more}", self.scim)
     }
 
+    fn plain(&self) -> String {
+        match self.proxy_protocol {
+            true => format!("\n    address: {}\n    proxy_protocol: true", self.proxy),
+            false => self.proxy.to_string(),
+        }
+    }
+
     fn tls(&self, folder: &str) -> String {
         let redirect = self.redirect.map(|address| format!("\n    redirect: {address}")).unwrap_or_default();
+        let redirect = if self.proxy_protocol { redirect + "\n    proxy_protocol: true" } else { redirect };
         let asking =
             if self.asks_browsers { format!("\n    client_ca: {folder}/clients.pem") } else { String::new() };
         format!(
