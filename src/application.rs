@@ -23,6 +23,7 @@ pub(crate) fn read_ways(file: &File) -> Result<AppWays, AppTlsError> {
 fn read_way(upstream: &UpstreamBlock) -> Result<UpstreamSettings, AppTlsError> {
     let at = match &upstream.url {
         UpstreamUrl::Http { at, .. } => UpstreamPlace::Http(at.clone()),
+        UpstreamUrl::H2c { at, .. } => UpstreamPlace::H2c(at.clone()),
         UpstreamUrl::Unix(path) => UpstreamPlace::Unix(path.as_path().into()),
         UpstreamUrl::Https { at, .. } => {
             let client = upstream.certificate.clone().zip(upstream.key.clone());

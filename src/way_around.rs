@@ -53,7 +53,7 @@ impl fmt::Display for WayAround {
 pub(crate) fn find_way_around(upstream: &UpstreamUrl) -> Option<WayAround> {
     let (host, port) = match upstream {
         UpstreamUrl::Unix(path) => return is_everybodys(path).then(|| WayAround::Socket(path.clone())),
-        UpstreamUrl::Http { .. } | UpstreamUrl::Https { .. } => upstream.tcp()?,
+        UpstreamUrl::Http { .. } | UpstreamUrl::H2c { .. } | UpstreamUrl::Https { .. } => upstream.tcp()?,
     };
     let asked = match host.ip() {
         Some(ip) => vec![ip],

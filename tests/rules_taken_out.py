@@ -332,7 +332,7 @@ ROWS = [
     ], "upgrade::a_directory_that_kept"),
     ("upgrade: a connection from before ends with its answer", [
         ("proxy/src/connection.rs",
-         "if is_last.is_last() && answer.status()",
+         "if client.waits.is_last() && answer.status()",
          "if false && answer.status()"),
     ], "upgrade::a_login_that_began"),
     ("upgrade: a failure is taken back", [

@@ -23,7 +23,7 @@ use crate::web::{UpstreamUrl, is_plain_path};
 section! {
     /// Where the application is. A plain address is short for a block with `url`.
     pub struct UpstreamBlock [short = url] {
-        /// The address of the application: http or https, a host, a port, perhaps a path that stands before every path; or
+        /// The address of the application: http, https or h2c, a host, a port, perhaps a path that stands before every path; or
         /// unix: and the path of a socket.
         pub url: UpstreamUrl,
         /// The authorities that the application's certificate must be of, PEM; those of the system where left out.

@@ -138,8 +138,8 @@ impl JsonSchema for Issuer {
     }
 }
 
-/// The address on which the application listens: `http://host:port`, `https://host:port`, each perhaps with a path, or
-/// `unix:/path`.
+/// The address on which the application listens: `http://host:port`, `https://host:port`, `h2c://host:port`, each perhaps with
+/// a path, or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UpstreamUrl {
     /// Over http.
@@ -156,6 +156,13 @@ pub enum UpstreamUrl {
         /// As of http.
         base: String,
     },
+    /// Over HTTP/2 in the clear.
+    H2c {
+        /// The host, and the port where it is not 80.
+        at: HostPort,
+        /// As of http.
+        base: String,
+    },
     /// A socket in the file system.
     Unix(PathBuf),
 }
@@ -164,7 +171,7 @@ impl UpstreamUrl {
     /// The host and the port that are connected to, over TCP.
     pub fn tcp(&self) -> Option<(&HostPort, u16)> {
         match self {
-            Self::Http { at, .. } => Some((at, at.port().unwrap_or(80))),
+            Self::Http { at, .. } | Self::H2c { at, .. } => Some((at, at.port().unwrap_or(80))),
             Self::Https { at, .. } => Some((at, at.port().unwrap_or(443))),
             Self::Unix(_) => None,
         }
@@ -173,7 +180,7 @@ impl UpstreamUrl {
     /// The path before every path that is asked for; empty for none.
     pub fn base(&self) -> &str {
         match self {
-            Self::Http { base, .. } | Self::Https { base, .. } => base,
+            Self::Http { base, .. } | Self::Https { base, .. } | Self::H2c { base, .. } => base,
             Self::Unix(_) => "",
         }
     }
@@ -184,6 +191,7 @@ impl fmt::Display for UpstreamUrl {
         match self {
             Self::Http { at, base } => write!(f, "http://{at}{base}"),
             Self::Https { at, base } => write!(f, "https://{at}{base}"),
+            Self::H2c { at, base } => write!(f, "h2c://{at}{base}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -200,11 +208,10 @@ impl FromYaml for UpstreamUrl {
         if written.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case("unix:")) {
             return read_socket_path(&written[5..], node, at, report).map(Self::Unix);
         }
-        if written.get(..4).is_some_and(|scheme| scheme.eq_ignore_ascii_case("h2c:")) {
-            let what = "an upstream by h2c is not in this version";
-            return report.add_problem(node, at, what, "Write http://host:port");
-        }
-        let url = read_url(node, at, report, Self::WANTED)?;
+        let is_h2c = written.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("h2c://"));
+        // To the parser it is a scheme of which it knows nothing.
+        let parsed = if is_h2c { Cow::from(format!("http://{}", &written[6..])) } else { Cow::from(written) };
+        let url = parse_url(&parsed, node, at, report, Self::WANTED)?;
         // As it is written: the parser has resolved what it could.
         let behind = written.split_once("://").and_then(|(_, rest)| rest.find('/').map(|at| &rest[at..]));
         let base = behind.unwrap_or_default().trim_end_matches('/').to_owned();
@@ -218,8 +225,11 @@ impl FromYaml for UpstreamUrl {
             );
         }
         let read = host_port(&url, node, at, report)?;
-        let is_https = url.scheme() == "https";
-        Some(if is_https { Self::Https { at: read, base } } else { Self::Http { at: read, base } })
+        Some(match url.scheme() {
+            _ if is_h2c => Self::H2c { at: read, base },
+            "https" => Self::Https { at: read, base },
+            _ => Self::Http { at: read, base },
+        })
     }
 }
 
@@ -252,13 +262,17 @@ impl JsonSchema for UpstreamUrl {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "format": "uri", "pattern": "^(https?://|unix:/)" })
+        json_schema!({ "type": "string", "format": "uri", "pattern": "^(https?://|h2c://|unix:/)" })
     }
 }
 
 /// An http or https address with a host, without user, query or fragment.
 fn read_url(node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> Option<Url> {
     let written = read_text(node, at, report, wanted)?;
+    parse_url(written, node, at, report, wanted)
+}
+
+fn parse_url(written: &str, node: &YamlNode, at: &At, report: &mut Report<'_>, wanted: &str) -> Option<Url> {
     let remedy = format!("Write {wanted}");
     let scheme = written.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     if !matches!(scheme.as_deref(), Some("http" | "https")) {
@@ -393,6 +407,8 @@ mod tests {
             ("https://app.test", "https://app.test", Some(443)),
             ("https://app.test:8443/", "https://app.test:8443", Some(8443)),
             ("http://app:8080/shop/v1/", "http://app:8080/shop/v1", Some(8080)),
+            ("h2c://127.0.0.1:50051/", "h2c://127.0.0.1:50051", Some(50051)),
+            ("H2C://[::1]/v1", "h2c://[::1]/v1", Some(80)),
             ("unix:/run/app.sock", "unix:/run/app.sock", None),
             ("unix:///run/app.sock", "unix:/run/app.sock", None),
         ] {
@@ -403,8 +419,6 @@ mod tests {
                 "{text}"
             );
         }
-        let message = read::<UpstreamUrl>("h2c://127.0.0.1:3000").unwrap_err();
-        assert_eq!(message, "c:1: an upstream by h2c is not in this version. Write http://host:port.");
         let long = format!("unix:/{}", "a".repeat(LONGEST_SOCKET));
         for wrong in [
             "127.0.0.1:3000",
@@ -413,6 +427,9 @@ mod tests {
             "http://a/../b",
             "http://a/a;b",
             "http://a?x",
+            "h2c:127.0.0.1",
+            "h2c://u@a",
+            "h2c://",
             "localhost:3000",
             "unix:app.sock",
             "unix://app.sock",

@@ -463,9 +463,8 @@ impl hyper::service::Service<http::Request<Incoming>> for GateService {
             Some(Ok(seen)) if is_alike(&seen, &request) => {
                 let (head, upload) = split_request(&client, &waits, request);
                 Box::pin(async move {
-                    let is_last = waits.clone();
                     let mut answer = gate.serve_request(serving, waits, head, upload, seen.bytes).await;
-                    if is_last.is_last() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+                    if client.waits.is_last() && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
                         answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
                     }
                     Ok(answer)

@@ -23,6 +23,7 @@ mod dialects;
 mod doctor;
 mod documents;
 mod foreign_http2;
+mod grpc;
 mod headers;
 mod histories;
 mod imports;

@@ -217,6 +217,76 @@ async fn over_tls_everything_is_carried_and_cut() {
     assert_eq!(ask(stage.program.settings.health, health).await.unwrap().status, 200);
 }
 
+/// Passes bytes on to an application, and counts the connections.
+async fn count_connections(application: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(application).await.unwrap();
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    (address, count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn over_h2c_everything_but_websockets_is_carried_and_cut() {
+    let app = Application::start().await;
+    let (front, connections) = count_connections(app.address).await;
+    let stage = stage(app, format!("\n  url: h2c://{front}\n  health: /health\n")).await;
+    let (alice, bob) = (stage.visitor(ALICE), stage.visitor(BOB));
+    let mut connection = Connection::open(bob.address).await.unwrap();
+    for n in 0..20 {
+        let body = "b".repeat(n * 7_000);
+        let request = bob.request(Method::POST, &format!("/kept/{n}")).body(whole(body)).unwrap();
+        let answer = connection.send(request).await.unwrap();
+        assert_eq!((answer.status.as_u16(), &answer.json()["body"]), (200, &(n * 7_000).into()));
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1, "one after another on one connection");
+    let seen = stage.app.last("/kept/19").unwrap();
+    assert_eq!(seen.header("x-forwarded-user").as_deref(), Some(BOB));
+    assert_eq!(seen.header("te").as_deref(), Some("trailers"));
+
+    let held = Held::open_requests(&alice, &stage.app).await;
+    let deleted = stage.directory.send(Method::DELETE, &format!("/Users/{}", stage.id(ALICE)), None).await;
+    assert_eq!(deleted.status, 204);
+    stage.app.mark("after").await;
+    held.ends_without("after").await;
+    assert_eq!((alice.status("/b").await, bob.status("/c").await), (401, 200));
+    assert_eq!(bob.socket("/ws").await.err(), Some(502));
+    let health = http::Request::get("/app").body(whole("")).unwrap();
+    assert_eq!(ask(stage.program.settings.health, health).await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_speaks_no_http2_is_said_to_break_off() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, socket) in listener.incoming().take(3).enumerate() {
+            let Ok(mut socket) = socket else { return };
+            let _ = socket.read(&mut [0; 4096]);
+            // An answer of HTTP/1.1; nothing; and nothing for longer than is waited.
+            match number {
+                0 => drop(socket.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")),
+                1 => drop(socket),
+                _ => std::thread::sleep(std::time::Duration::from_secs(10)),
+            }
+        }
+    });
+    let upstream = format!("\n  url: h2c://{address}\n  first_byte_timeout: 1s\n");
+    let stage = stage(Application::start().await, upstream).await;
+    let bob = stage.visitor(BOB);
+    for status in [502, 502, 504] {
+        assert_eq!(bob.status("/").await, status);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_is_not_the_application_is_not_spoken_to() {
     let app = Application::start().await;

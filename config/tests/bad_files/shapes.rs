@@ -142,8 +142,8 @@ fn words_of_later_versions_are_refused_by_name() {
         ),
         (
             "http://127.0.0.1:3000",
-            "h2c://127.0.0.1:3000",
-            "2: upstream.url: an upstream by h2c is not in this version. Write http://host:port.",
+            "h2://127.0.0.1:3000",
+            "2: upstream.url: not an address that begins with http:// or https://. Write an address such as http://127.0.0.1:3000.",
         ),
     ] {
         assert_eq!(said_of(&SMALLEST.replacen(from, to, 1)).join("\n"), expected);

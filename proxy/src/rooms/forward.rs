@@ -356,9 +356,10 @@ impl Forward {
             UpstreamFault::Upload(UploadFault::Slow) => RequestRefusal::BodySlow,
             UpstreamFault::Upload(UploadFault::Malformed(why)) => RequestRefusal::from(*why),
             UpstreamFault::Late => RequestRefusal::Slow,
-            UpstreamFault::Connect(_) | UpstreamFault::Ended(_) | UpstreamFault::Answer(_) => {
-                RequestRefusal::Unreachable
-            }
+            UpstreamFault::Connect(_)
+            | UpstreamFault::Ended(_)
+            | UpstreamFault::Answer(_)
+            | UpstreamFault::Unfit(_) => RequestRefusal::Unreachable,
         };
         match why {
             RequestRefusal::Slow => drop(self.slow.inc()),

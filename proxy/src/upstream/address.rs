@@ -27,6 +27,8 @@ const FRESH: Duration = Duration::from_secs(30);
 pub enum UpstreamPlace {
     /// Over http; with the port where it is not 80.
     Http(HostPort),
+    /// Over HTTP/2 in the clear; with the port where it is not 80.
+    H2c(HostPort),
     /// Over https; with the port where it is not 443.
     Https(HostPort, Arc<AppTls>),
     /// On a socket in the file system.
@@ -37,6 +39,7 @@ impl fmt::Display for UpstreamPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(at) => write!(f, "http://{at}"),
+            Self::H2c(at) => write!(f, "h2c://{at}"),
             Self::Https(at, _) => write!(f, "https://{at}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
@@ -104,7 +107,9 @@ impl Upstream {
     pub fn new(settings: &UpstreamSettings) -> Self {
         let at = settings.at.clone();
         let (target, own_host) = match &at {
-            UpstreamPlace::Http(at) => (UpstreamTarget::of_host(at, 80), at.field().clone()),
+            UpstreamPlace::Http(at) | UpstreamPlace::H2c(at) => {
+                (UpstreamTarget::of_host(at, 80), at.field().clone())
+            }
             UpstreamPlace::Https(at, _) => (UpstreamTarget::of_host(at, 443), at.field().clone()),
             UpstreamPlace::Unix(path) => (
                 UpstreamTarget::Fixed(Arc::new([AppAddress::Unix(path.clone())])),
@@ -144,11 +149,16 @@ impl Upstream {
         HeaderValue::from_str(&path.strip).ok()
     }
 
+    /// Tells whether it is spoken to over HTTP/2.
+    pub(super) fn speaks_h2c(&self) -> bool {
+        matches!(self.at, UpstreamPlace::H2c(_))
+    }
+
     /// The TLS that it is spoken to by.
     pub(super) fn tls(&self) -> Option<&Arc<AppTls>> {
         match &self.at {
             UpstreamPlace::Https(_, tls) => Some(tls),
-            UpstreamPlace::Http(_) | UpstreamPlace::Unix(_) => None,
+            UpstreamPlace::Http(_) | UpstreamPlace::H2c(_) | UpstreamPlace::Unix(_) => None,
         }
     }
 

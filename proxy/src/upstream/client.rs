@@ -11,7 +11,7 @@ use super::app_connection::AppConnection;
 use super::download::Download;
 use super::fault::UpstreamFault;
 use super::outgoing_body::Outgoing;
-use super::{Upstream, connect, pool};
+use super::{Upstream, connect, h2c, pool};
 use crate::clock::{Wait, Waits};
 use crate::field_set::{FieldKind, FieldSet};
 use crate::told::Told;
@@ -29,6 +29,9 @@ pub(crate) async fn send_request(
     upload: Option<Upload>,
     waits: &Waits,
 ) -> Result<(response::Parts, Download), UpstreamFault> {
+    if upstream.speaks_h2c() {
+        return h2c::send_request(upstream, head, told, upload, waits).await;
+    }
     let addresses = upstream.addresses().await;
     let mut request = http::Request::from_parts(*head, Outgoing(upload));
     if let Some(mut connection) = pool::take_connection(&addresses, upstream) {
@@ -65,6 +68,9 @@ pub(crate) async fn ask_alone(
     told: &Told,
     waits: &Waits,
 ) -> Result<(response::Parts, Download), UpstreamFault> {
+    if upstream.speaks_h2c() {
+        return Err(UpstreamFault::Unfit("opens a WebSocket, which is carried to no application over h2c"));
+    }
     let mut connection = connect_anew(upstream, &upstream.addresses().await).await?;
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
     match connection.send_request(http::Request::from_parts(*head, Outgoing(None)), told, false, waits).await

@@ -9,10 +9,19 @@ use hyper::body::Incoming;
 
 use super::app_connection::AppConnection;
 use super::fault::UpstreamFault;
+use super::h2c::H2cDownload;
 use super::pool;
 
 /// The body of an answer. It drives the connection it comes from, and gives it back at its end.
-pub(crate) struct Download {
+pub(crate) struct Download(Source);
+
+enum Source {
+    H1(H1Download),
+    H2c(Box<H2cDownload>),
+}
+
+/// The body of an answer over HTTP/1.1.
+struct H1Download {
     body: Incoming,
     connection: Option<Box<AppConnection>>,
     /// True where the connection may be asked again after this answer.
@@ -22,12 +31,19 @@ pub(crate) struct Download {
 impl Download {
     /// The body of an answer on this connection, which is kept behind it.
     pub(super) fn new(body: Incoming, connection: Box<AppConnection>) -> Self {
-        Self { body, connection: Some(connection), is_kept: true }
+        Self(Source::H1(H1Download { body, connection: Some(connection), is_kept: true }))
+    }
+
+    /// The body of an answer over HTTP/2.
+    pub(super) fn over_h2c(download: H2cDownload) -> Self {
+        Self(Source::H2c(Box::new(download)))
     }
 
     /// The connection is asked nothing more.
     pub(super) fn not_kept(mut self) -> Self {
-        self.is_kept = false;
+        if let Source::H1(download) = &mut self.0 {
+            download.is_kept = false;
+        }
         self
     }
 
@@ -36,6 +52,39 @@ impl Download {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
+        match &mut self.0 {
+            Source::H1(download) => download.poll_frame(context),
+            Source::H2c(download) => download.poll_frame(context),
+        }
+    }
+
+    /// Tells whether nothing more comes.
+    pub(crate) fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Source::H1(download) => download.body.is_end_stream(),
+            Source::H2c(download) => download.is_end_stream(),
+        }
+    }
+
+    /// The bytes that come, where that is known.
+    pub(crate) fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Source::H1(download) => download.body.size_hint(),
+            Source::H2c(download) => download.size_hint(),
+        }
+    }
+
+    /// The connection, after an answer that switched protocols.
+    pub(crate) fn into_connection(self) -> Option<Box<AppConnection>> {
+        match self.0 {
+            Source::H1(mut download) => download.connection.take(),
+            Source::H2c(_) => None,
+        }
+    }
+}
+
+impl H1Download {
+    fn poll_frame(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
         let Some(from) = &mut self.connection else { return Poll::Ready(None) };
         let (body, connection) = (&mut self.body, &mut from.connection);
         let polled = from.filter.poll(context, |context| {
@@ -61,21 +110,6 @@ impl Download {
         polled
     }
 
-    /// Tells whether nothing more comes.
-    pub(crate) fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    /// The bytes that come, where that is known.
-    pub(crate) fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-
-    /// The connection, after an answer that switched protocols.
-    pub(crate) fn into_connection(mut self) -> Option<Box<AppConnection>> {
-        self.connection.take()
-    }
-
     fn give_back(&mut self) {
         if let Some(connection) = self.connection.take().filter(|_| self.is_kept) {
             pool::give_back(connection);
@@ -83,7 +117,7 @@ impl Download {
     }
 }
 
-impl Drop for Download {
+impl Drop for H1Download {
     fn drop(&mut self) {
         if self.body.is_end_stream() {
             self.give_back();

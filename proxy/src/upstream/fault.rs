@@ -13,9 +13,11 @@ pub(crate) enum UpstreamFault {
     /// It did not begin to answer in time.
     Late,
     /// It closed the connection, or broke off.
-    Ended(Option<hyper::Error>),
+    Ended(Option<Box<dyn std::error::Error + Send + Sync>>),
     /// Its answer can be read two ways, or not at all.
     Answer(&'static str),
+    /// The request cannot be asked of it.
+    Unfit(&'static str),
     /// The client's body ended before its end.
     Upload(UploadFault),
 }
@@ -41,6 +43,7 @@ impl fmt::Display for UpstreamFault {
             Self::Ended(Some(error)) => write!(f, "it broke off: {error}"),
             Self::Ended(None) => f.write_str("it closed the connection"),
             Self::Answer(what) => write!(f, "its answer {what}"),
+            Self::Unfit(what) => write!(f, "it cannot be asked: the request {what}"),
             Self::Upload(fault) => write!(f, "the client's body broke off: {fault}"),
         }
     }
@@ -64,7 +67,11 @@ impl UpstreamFault {
     pub(super) fn from_error(error: hyper::Error) -> Self {
         match error.source().and_then(|source| source.downcast_ref::<UploadFault>()) {
             Some(fault) => Self::Upload(*fault),
-            None => Self::Ended(Some(error)),
+            None => Self::Ended(Some(Box::new(error))),
         }
+    }
+
+    pub(super) fn from_h2(error: h2::Error) -> Self {
+        Self::Ended(Some(Box::new(error)))
     }
 }

@@ -11,14 +11,21 @@ use std::time::{Duration, Instant};
 use super::Upstream;
 use super::address::AppAddress;
 use super::app_connection::{Afterwards, AppConnection};
+use super::h2c::H2cConnection;
 
 thread_local! {
     static POOL: RefCell<Vec<(AppAddress, Vec<IdleConnection>)>> = const { RefCell::new(Vec::new()) };
+    static OVER_H2C: RefCell<Vec<KeptH2c>> = const { RefCell::new(Vec::new()) };
     static KEPT_AT_MOST: Cell<usize> = const { Cell::new(MOST) };
 }
 
 struct IdleConnection {
     connection: Box<AppConnection>,
+    since: Instant,
+}
+
+struct KeptH2c {
+    connection: Box<H2cConnection>,
     since: Instant,
 }
 
@@ -70,6 +77,30 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
     });
 }
 
+/// A kept connection over HTTP/2 to one of these addresses, the one used last, if it is still good.
+pub(super) fn take_h2c(addresses: &[AppAddress]) -> Option<Box<H2cConnection>> {
+    loop {
+        let mut connection = OVER_H2C.with_borrow_mut(|kept| {
+            let at = kept.iter().rposition(|kept| addresses.contains(&kept.connection.to))?;
+            Some(kept.remove(at).connection)
+        })?;
+        if connection.is_idle() {
+            return Some(connection);
+        }
+    }
+}
+
+/// Keeps a connection over HTTP/2 whose exchange is over in both directions, if it can serve another request.
+pub(super) fn give_back_h2c(mut connection: Box<H2cConnection>) {
+    if connection.is_idle() {
+        OVER_H2C.with_borrow_mut(|kept| {
+            if kept.len() < KEPT_AT_MOST.get() {
+                kept.push(KeptH2c { connection, since: Instant::now() });
+            }
+        });
+    }
+}
+
 /// Sets how many this thread keeps from now on.
 pub(crate) fn keep_at_most(count: usize) {
     KEPT_AT_MOST.set(count);
@@ -83,5 +114,8 @@ pub(crate) fn sweep_pool() {
             kept.retain_mut(|kept| now - kept.since < IDLE && kept.connection.is_idle());
         }
         pool.retain(|(_, kept)| !kept.is_empty());
+    });
+    OVER_H2C.with_borrow_mut(|kept| {
+        kept.retain_mut(|kept| now - kept.since < IDLE && kept.connection.is_idle());
     });
 }

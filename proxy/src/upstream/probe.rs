@@ -5,7 +5,7 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
 
-use super::{Upstream, connect};
+use super::{Upstream, connect, h2c};
 
 /// A reason why an application could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum ProbeError {
         source: std::io::Error,
     },
     /// It speaks something else.
-    #[error("{at} did not answer in HTTP/1.1")]
+    #[error("{at} did not answer in {}", if at.starts_with("h2c:") { "HTTP/2" } else { "HTTP/1.1" })]
     Http {
         /// Its address as configured.
         at: String,
@@ -55,6 +55,11 @@ impl Upstream {
         let (socket, _) = connect::connect_app(&addresses, self.tls(), self.connect_timeout)
             .await
             .map_err(|source| ProbeError::Connect { at: at(), source })?;
+        if self.speaks_h2c() {
+            return h2c::ask_status(socket, self.host(public), path, secret)
+                .await
+                .map_err(|source| ProbeError::Http { at: at(), source });
+        }
         let http = |source: hyper::Error| ProbeError::Http { at: at(), source: source.into() };
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(socket)).await.map_err(http)?;
