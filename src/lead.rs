@@ -28,6 +28,8 @@ pub(crate) struct LeadPort {
     pub(crate) bound: BoundListener,
     pub(crate) router: Router,
     pub(crate) port: Port,
+    /// False where it answers while a hand-over is decided as well: what only tells how this process is.
+    pub(crate) pauses: bool,
 }
 
 /// The work of the process that leads.
@@ -40,6 +42,8 @@ pub(crate) struct Lead {
     /// Those of them that are in the file system.
     paths: Vec<PathBuf>,
     course: watch::Sender<ListenerCourse>,
+    /// The same for listeners that do not pause.
+    steady: watch::Sender<ListenerCourse>,
     listeners: Vec<JoinHandle<()>>,
     /// True ends what happens by the clock.
     rest: watch::Sender<bool>,
@@ -59,10 +63,13 @@ impl Lead {
         let sockets = ports.iter().map(|port| port.bound.duplicate_socket()).collect::<io::Result<_>>()?;
         let paths = ports.iter().filter_map(|port| port.bound.path().map(PathBuf::from)).collect();
         let (course, told) = watch::channel(ListenerCourse::Takes);
-        let serve = |LeadPort { bound, router, port }: LeadPort| bound.serve(router, port, told.clone());
+        let (steady, steadily) = watch::channel(ListenerCourse::Takes);
+        let serve = |LeadPort { bound, router, port, pauses }: LeadPort| {
+            bound.serve(router, port, if pauses { told.clone() } else { steadily.clone() })
+        };
         let listeners = ports.into_iter().map(serve).collect();
         let (core, live, rest) = (core.clone(), live.clone(), watch::Sender::new(true));
-        let mut lead = Self { core, live, operators, sockets, paths, course, listeners, rest };
+        let mut lead = Self { core, live, operators, sockets, paths, course, steady, listeners, rest };
         lead.go_on();
         Ok(lead)
     }
@@ -93,6 +100,7 @@ impl Lead {
     /// Leaves the sockets to the process that has taken over.
     pub(crate) fn leave_sockets(&mut self) {
         self.course.send_replace(ListenerCourse::Leaves);
+        self.steady.send_replace(ListenerCourse::Ends);
         self.sockets.clear();
         self.paths.clear();
     }
@@ -111,6 +119,7 @@ impl Lead {
     /// Ends for good: nobody connects any more. Whatever is still waited for once `hurried` is ready is given up.
     pub(crate) async fn end(mut self, hurried: impl Future<Output = ()>) {
         self.course.send_replace(ListenerCourse::Ends);
+        self.steady.send_replace(ListenerCourse::Ends);
         self.rest.send_replace(true);
         self.sockets.clear();
         for path in &self.paths {

@@ -1,6 +1,7 @@
 //! A new configuration for a running program. A file with a problem changes nothing and says so; a good one is in
 //! force on everything that runs before it is reported as done.
 
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +11,7 @@ use portcullis_config::{Environment, File, Loaded};
 use portcullis_policy::{Policy, Timestamp};
 use portcullis_proxy::{AccessLog, AppTlsError, Gate, Rules};
 use portcullis_sso::Fetch;
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::application;
 use crate::core::Core;
@@ -35,7 +37,12 @@ pub(crate) struct Reload {
     pub(crate) fetch: Renewable,
     pub(crate) log: Log,
     pub(crate) access_log: AccessLog,
+    /// Held by a reload to its end, and by a hand-over.
+    pub(crate) turn: ReloadTurn,
 }
+
+/// The turn of reloads: one after another, and none while a process takes over.
+pub(crate) type ReloadTurn = Arc<tokio::sync::Mutex<ReloadRole>>;
 
 /// The parts that a configuration comes to, made before anything is replaced.
 struct Parts {
@@ -56,12 +63,13 @@ enum UnusableError {
 }
 
 /// The process that reads its files again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReloadRole {
+#[derive(Debug, Default)]
+pub(crate) enum ReloadRole {
     /// It leads.
+    #[default]
     Leads,
-    /// It was replaced.
-    Follows,
+    /// It was replaced by the process of this descriptor (pidfd_open(2)).
+    Follows(OwnedFd),
 }
 
 /// The time that files and secrets of a new configuration may take to be read.
@@ -75,8 +83,8 @@ impl Reload {
     /// # Errors
     /// Why it cannot: what runs here stands on rules that are not in force any more.
     pub(crate) async fn follow_leader(&self) -> Result<(), String> {
-        self.access_log.reopen();
-        match self.apply_file(ReloadRole::Follows).await {
+        let turn = self.turn.lock().await;
+        match self.apply_file(&turn).await {
             Reloaded::Applied => Ok(()),
             Reloaded::Incomplete => {
                 Err("something that the new configuration forbids has not ended".to_owned())
@@ -90,12 +98,32 @@ impl Reload {
     /// Reads the file again and puts it in force.
     pub(crate) async fn reload(&self) {
         // Whoever rotates logs sends the same signal, whatever the configuration says.
-        self.access_log.reopen();
-        let applied = self.apply_file(ReloadRole::Leads).await;
+        self.reopen_logs();
+        let turn = self.turn.lock().await;
+        if let ReloadRole::Follows(leader) = &*turn {
+            let told = pidfd_send_signal(leader, Signal::HUP).is_ok();
+            tracing::info!(told, "this process was replaced: the signal is the one's that has taken over");
+            return;
+        }
+        self.core.revocation.predecessors().reopen_logs().await;
+        let applied = self.apply_file(&turn).await;
         self.core.metrics.count_reload(applied);
     }
 
-    async fn apply_file(&self, role: ReloadRole) -> Reloaded {
+    /// Opens the access log anew.
+    pub(crate) fn reopen_logs(&self) {
+        self.access_log.reopen();
+    }
+
+    /// Has those that were replaced go by the configuration that is in force here.
+    pub(crate) async fn tell_predecessors(&self) {
+        let _turn = self.turn.lock().await;
+        if let Err(error) = self.core.revocation.predecessors().reload().await {
+            tracing::error!("{error}");
+        }
+    }
+
+    async fn apply_file(&self, role: &ReloadRole) -> Reloaded {
         // Files may be on a disk that does not answer, and secrets come from commands: nobody who serves waits for them.
         let path = self.path.clone();
         let loading = tokio::task::spawn_blocking(move || {
@@ -125,7 +153,7 @@ impl Reload {
             }
         };
         let needs_restart = self.live.in_force().fixed.changed_keys(&Fixed::from_file(&file));
-        if role == ReloadRole::Leads && !needs_restart.is_empty() {
+        if matches!(role, ReloadRole::Leads) && !needs_restart.is_empty() {
             // Half a configuration is one that nobody wrote.
             tracing::error!(
                 keys = needs_restart.join(", "),
@@ -167,7 +195,7 @@ impl Reload {
         file: &File,
         policy: Arc<Policy>,
         parts: Parts,
-        role: ReloadRole,
+        role: &ReloadRole,
     ) -> Reloaded {
         let Parts { rules, client, live } = parts;
         saml::settle_keys(live.site.idps.iter().map(|entry| &*entry.idp));
@@ -189,7 +217,7 @@ impl Reload {
         let settled = match role {
             ReloadRole::Leads => standing::end_unconfigured(file, &self.core, "reload").await,
             // Whoever leads has seen to it, and this process has heard of it.
-            ReloadRole::Follows => Ok(()),
+            ReloadRole::Follows(_) => Ok(()),
         };
         if let Err(error) = &settled {
             tracing::error!(error = %error_chain(error), "reload again");

@@ -50,6 +50,8 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits, take_over: bool) -> Ex
             return Exit::Failed;
         }
     };
+    // As early: a package may exchange it.
+    let program = std::env::current_exe();
     let succession = match take_over.then(Succession::of_process).transpose() {
         Ok(succession) => succession,
         Err(error) => return terminal::print_error(&error),
@@ -73,6 +75,8 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits, take_over: bool) -> Ex
     if let Some(problems) = Problems::from_list(found.problems) {
         return fail(&problems);
     }
+    // No end of the line is kept that nobody needs: it would hide that this process leads no more.
+    drop(told);
     loaded.warnings.extend(found.warnings);
     let log = match Log::start(settings::log_format(&loaded.file), settings::log_level(&loaded.file)) {
         Ok(log) => log,
@@ -86,7 +90,8 @@ pub(crate) fn main(named: Option<&Path>, limits: &Limits, take_over: bool) -> Ex
         Some(succession) => StartOrigin::Succeeds(succession),
         None => StartOrigin::Begins(sockets),
     };
-    let exit = run_logged(&path, &loaded, limits, log.clone(), origin);
+    let program = program.map(|program| SuccessorProgram::of_file(program, &path));
+    let exit = run_logged(&path, &loaded, limits, log.clone(), origin, program);
     log.flush();
     exit
 }
@@ -100,7 +105,14 @@ enum StartOrigin {
 }
 
 /// The rest of a run, whose last lines are still to be written when it is back.
-fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log, origin: StartOrigin) -> Exit {
+fn run_logged(
+    path: &Path,
+    loaded: &Loaded,
+    limits: &Limits,
+    log: Log,
+    origin: StartOrigin,
+    program: std::io::Result<SuccessorProgram>,
+) -> Exit {
     let Loaded { file, warnings, lines, .. } = loaded;
     limits.log_limits();
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
@@ -111,7 +123,6 @@ fn run_logged(path: &Path, loaded: &Loaded, limits: &Limits, log: Log, origin: S
             return Exit::Failed;
         }
     };
-    let program = SuccessorProgram::of_process(path);
     let exit = core.block_on(serve_until_signal(path, file, lines, log, origin, program));
     core.shutdown_timeout(Duration::from_secs(1));
     exit
@@ -150,7 +161,9 @@ async fn serve_until_signal(
         };
         start_program(path, file, log, inheritance).await
     };
+    let succeeds = told.is_some();
     let started = tokio::select! {
+        biased; // one that has taken over ends in good order
         started = starting => started,
         () = asked() => {
             tracing::info!("asked to end before the start was done");
@@ -174,24 +187,35 @@ async fn serve_until_signal(
     let manager = ServiceManager::of_process();
     manager.tell_ready();
     drop(told);
+    if succeeds {
+        let reload = running.reload();
+        tokio::spawn(async move { reload.tell_predecessors().await });
+    }
     let (leave, leaving) = oneshot::channel();
     let reloading = tokio::spawn(reload_at_hangup(hangup, running.reload(), manager.clone(), leaving));
     let end = loop {
         if let Some(end) = running.wait_end(asked()).await {
             break end;
         }
-        let upgrading = tokio::select! {
-            upgrading = upgrade(&mut running, &program, &manager) => upgrading,
-            // The next process ends with this wait, and with it whatever it has begun.
-            () = asked() => break ServiceEnd::Asked,
+        let (give_up, given_up) = watch::channel(false);
+        let upgrading = {
+            let mut upgrading = pin!(upgrade(&mut running, &program, &manager, given_up));
+            loop {
+                tokio::select! {
+                    upgrading = &mut upgrading => break upgrading,
+                    () = asked() => drop(give_up.send(true)),
+                }
+            }
         };
+        let is_asked = *give_up.borrow();
         match upgrading {
             Ok(replaced) => {
                 drop(leave);
-                running.finish_replaced(replaced, asked).await;
+                running.finish_replaced(replaced, asked, is_asked).await;
                 return Exit::Fine;
             }
             Err(HandOverError::Lost { .. }) => break ServiceEnd::Failed,
+            Err(_) if is_asked => break ServiceEnd::Asked,
             Err(_) => {}
         }
     };
@@ -223,15 +247,19 @@ async fn upgrade(
     running: &mut Running,
     program: &std::io::Result<SuccessorProgram>,
     manager: &ServiceManager,
+    given_up: watch::Receiver<bool>,
 ) -> Result<ReplacedProcess, HandOverError> {
     tracing::info!("an upgrade is asked: the next process is started");
     let done = match program {
-        Ok(program) => hand_over(running, program, manager).await,
+        Ok(program) => hand_over(running, program, manager, given_up).await,
         Err(error) => Err(HandOverError::Start("/proc/self/exe".into(), std::io::Error::from(error.kind()))),
     };
     done.inspect_err(|error| {
         let text = error_chain(error).to_string();
-        tracing::error!("the upgrade failed, and this process serves on: {text}");
+        match error {
+            HandOverError::Lost { .. } => tracing::error!("the upgrade failed: {text}"),
+            _ => tracing::error!("the upgrade failed, and this process serves on: {text}"),
+        }
         running.upgrades.note_failure(text);
     })
 }

@@ -79,22 +79,36 @@ impl Running {
     }
 
     /// Carries what has begun to its end, now that another process has taken over. Whoever is `asked` to end has
-    /// `stop_grace` more, and asked again none; without a process that leads there is none either.
-    pub(crate) async fn finish_replaced(self, mut replaced: ReplacedProcess, mut asked: impl AsyncFnMut()) {
+    /// `stop_grace` more (`is_asked`: they were already), and asked again none; without a process that leads there is none either.
+    pub(crate) async fn finish_replaced(
+        self,
+        mut replaced: ReplacedProcess,
+        mut asked: impl AsyncFnMut(),
+        is_asked: bool,
+    ) {
         let grace = self.stop_grace();
         let Self { parting, hurry, reload, server, sockets, mut lead, lock, .. } = self;
         // Everything that the other process has now. Nothing of it is undone: it is the other one's.
         lead.leave_sockets();
         drop((sockets, lock));
         let Some(server) = server else { return };
-        let course = lead.course();
+        let (course, mut told, led) = (lead.course(), parting.subscribe(), Notify::new());
         let carried = async {
             log_drained(server.await);
-            // A directory that keeps its connection may ask on it once more.
-            let _ = tokio::time::timeout(STAY, lead.wait_left()).await;
+            // A directory that keeps its connection may ask on it once more, while somebody leads.
+            tokio::select! {
+                _ = tokio::time::timeout(STAY, lead.wait_left()) => {}
+                () = led.notified() => return,
+            }
+            course.send_replace(ListenerCourse::Ends);
+            let _ = tokio::time::timeout(CLOSE, lead.wait_left()).await;
         };
         let mut carried = pin!(carried);
-        let mut is_leaving = false;
+        let mut is_leaving = is_asked;
+        if is_asked {
+            course.send_replace(ListenerCourse::Ends);
+            parting.send_replace(Parting::Leave(grace));
+        }
         loop {
             tokio::select! {
                 () = &mut carried => break,
@@ -109,8 +123,13 @@ impl Running {
                 why = replaced.wait_unled() => {
                     tracing::error!("{why}: nobody would hear of a removal, so everything that this process carries is ended");
                     hurry.notify_one();
+                    led.notify_one();
                     let _ = tokio::time::timeout(CLOSE, carried).await;
                     break;
+                }
+                _ = told.wait_for(|told| matches!(told, Parting::Leave(_))), if !is_leaving => {
+                    is_leaving = true;
+                    course.send_replace(ListenerCourse::Ends);
                 }
             }
         }
@@ -123,7 +142,9 @@ impl Running {
     /// `hurried` says so is given up.
     pub(crate) async fn shutdown(self, hurried: watch::Receiver<bool>, reloading: JoinHandle<()>) {
         let grace = self.stop_grace();
-        let Self { parting, hurry, draining, reload, server, sockets, lead, lock: _lock, .. } = self;
+        let Self { parting, hurry, draining, reload, server, sockets, lead, lock: _lock, upgrading, .. } =
+            self;
+        drop(upgrading); // nobody takes the place of who leaves
         draining.store(true, Ordering::Release);
         drop(sockets); // nobody connects any more
         parting.send_replace(Parting::Leave(grace));
@@ -202,7 +223,7 @@ fn log_drained(ended: Result<Result<proxy::Drained, proxy::Stopped>, tokio::task
 }
 
 /// Waits until it is said; never, where nobody can say it any more.
-async fn once_true(mut said: watch::Receiver<bool>) {
+pub(crate) async fn once_true(mut said: watch::Receiver<bool>) {
     if said.wait_for(|said| *said).await.is_err() {
         std::future::pending().await
     }

@@ -38,7 +38,7 @@ use crate::metrics::Metrics;
 use crate::operator::Operator;
 use crate::own::{self, Own, relayed};
 use crate::refusals::Refusals;
-use crate::reload::Reload;
+use crate::reload::{Reload, ReloadTurn};
 use crate::revocation::Revocation;
 use crate::running::Running;
 use crate::saml;
@@ -164,27 +164,11 @@ pub(crate) async fn start_program(
 ) -> Result<Running, StartError> {
     let mut registry = Registry::default();
     log.register(&mut registry);
-    let is_succession = inheritance.is_succession();
+    let replaced = inheritance.replaced();
     let opened = open_parts(file, &mut registry, &mut inheritance).await?;
-    // Before anything listens: nobody is served by what is not configured any more.
-    standing::end_unconfigured(file, &opened.core, "start").await?;
-    let Core { store, revocation, assertion_keys, .. } = &*opened.core;
-    let settled = assertion_keys.settle(store, revocation, Timestamp::now()).await;
-    let site = opened.live.in_force().site.clone();
-    if let Err(error) = settled {
-        // Who is to be told by a signature is told nothing without a key; all else does not hang on it.
-        if site.signs && !assertion_keys.can_sign() {
-            return Err(error.into());
-        }
-        tracing::error!(error = %error_chain(&error), "the keys of the signed header stay as they are: it is tried again in a minute");
-    }
-    saml::settle_keys(site.idps.iter().map(|entry| &*entry.idp));
-    for entry in &site.idps {
-        saml::note_changes(&opened.core, &entry.idp).await;
-    }
     let plane = build_plane(file, &opened, &mut registry)?;
     let draining = Arc::new(AtomicBool::new(false));
-    let (upgrades, upgrading) = Upgrades::new(is_succession);
+    let (upgrades, upgrading) = Upgrades::new(replaced.is_some());
     let upgrades = Arc::new(upgrades);
     let operators = live_operators(&opened.core, &opened.live, &upgrades);
     let doors = Doors {
@@ -192,9 +176,10 @@ pub(crate) async fn start_program(
         draining: &draining,
         operators: &operators,
         inherited: inheritance.sockets,
-        is_succession,
+        is_succession: replaced.is_some(),
     };
     let bound = bind_ports(file, &opened, plane.gate.clone(), doors).await?;
+    settle_store(file, &opened).await?;
 
     let sockets = bound.server.duplicate_sockets().map_err(StartError::Sockets)?;
     let (parting, hurry, server) = serve_plane(bound.server);
@@ -204,12 +189,10 @@ pub(crate) async fn start_program(
     let version = Arc::new(FIRST.into());
     let (gate, access_log) = (plane.gate, plane.access_log);
     live.in_force().warn_without_token(&core.tokens, Timestamp::now());
-    let reload = Reload { path: path.to_owned(), version, core, live, gate, own, fetch, log, access_log };
-    if is_succession {
-        let predecessors = reload.core.revocation.predecessors();
-        handover::tell_serving(predecessors).await?;
-        // They stand on the configuration that they have read.
-        predecessors.reload().await?;
+    let (path, turn) = (path.to_owned(), ReloadTurn::default());
+    let reload = Reload { path, version, core, live, gate, own, fetch, log, access_log, turn };
+    if let Some(replaced) = replaced {
+        handover::tell_serving(reload.core.revocation.predecessors(), replaced).await?;
         upgrades.note_taken();
     }
     tell_addresses(file);
@@ -226,6 +209,28 @@ pub(crate) async fn start_program(
         upgrades,
         upgrading,
     })
+}
+
+/// Brings the store to what the file says, once all else is there: a start that fails has changed nothing, and a process
+/// that it was to replace goes on. Before anything is served: nobody is by what is not configured any more.
+async fn settle_store(file: &File, opened: &OpenedParts) -> Result<(), StartError> {
+    let Core { store, revocation, assertion_keys, .. } = &*opened.core;
+    settle_search(store).await.map_err(StartError::Search)?;
+    standing::end_unconfigured(file, &opened.core, "start").await?;
+    let settled = assertion_keys.settle(store, revocation, Timestamp::now()).await;
+    let site = opened.live.in_force().site.clone();
+    if let Err(error) = settled {
+        // Who is to be told by a signature is told nothing without a key; all else does not hang on it.
+        if site.signs && !assertion_keys.can_sign() {
+            return Err(error.into());
+        }
+        tracing::error!(error = %error_chain(&error), "the keys of the signed header stay as they are: it is tried again in a minute");
+    }
+    saml::settle_keys(site.idps.iter().map(|entry| &*entry.idp));
+    for entry in &site.idps {
+        saml::note_changes(&opened.core, &entry.idp).await;
+    }
+    Ok(())
 }
 
 /// The parts that are there before anything is bound.
@@ -251,7 +256,6 @@ async fn open_parts(
     let schemas = Arc::new(settings::scim_schemas(file));
     let handed = inheritance.database_lock.take();
     let store = Arc::new(Store::open_handed(&file.database, schemas.clone(), handed).await?);
-    settle_search(&store).await.map_err(StartError::Search)?;
     let keys = Arc::new(keyring::open_keyring(file, &store).await?);
     let fetch =
         Renewable::new(fetch::build_client(settings::fetch_reach(file), file.http_client.ca_file.clone())?);
@@ -290,7 +294,7 @@ async fn open_parts(
 const TOLD_EACH: u64 = 2_000;
 
 /// Makes what is found agree with the extensions that are declared, before anybody can search or write.
-async fn settle_search(store: &Store) -> Result<(), StoreError> {
+pub(crate) async fn settle_search(store: &Store) -> Result<(), StoreError> {
     let mut next = TOLD_EACH;
     let settled = store.settle_search(|users| {
         if users >= next {
@@ -364,6 +368,7 @@ async fn bind_ports(
     };
     let server = Server::bind_listeners(gate, &[listener], limits, None, inherited.tcp())?;
     let mut ports = vec![LeadPort {
+        pauses: false,
         bound: listeners::bind_tcp("listen.health", file.listen.health.address, &mut inherited).await?,
         router: health::health_router(core, live, registry, draining.clone()),
         port: Port::new("health", shares.health, &core.metrics),
@@ -378,6 +383,7 @@ async fn bind_ports(
             None => listener,
         };
         ports.push(LeadPort {
+            pauses: true,
             bound: listener,
             router: scim::scim_router(core.clone(), live.clone(), schemas.clone()),
             port: Port::new("scim", shares.scim, &core.metrics),
@@ -385,17 +391,19 @@ async fn bind_ports(
     }
     if let Some(address) = file.listen.proxy.redirect {
         ports.push(LeadPort {
+            pauses: true,
             bound: listeners::bind_tcp("listen.proxy.redirect", address, &mut inherited).await?,
             router: redirect::redirect_router(live.clone()),
             port: Port::new("redirect", shares.scim, &core.metrics),
         });
     }
     ports.push(LeadPort {
+        pauses: true,
         bound: listeners::bind_unix("state", &file.state.join(admin::SOCKET), &mut inherited)?,
         router: admin::admin_router(operators.clone()),
         port: Port { times: admin::TIMES, ..Port::new("admin", shares.admin, &core.metrics) },
     });
-    for port in &mut ports {
+    for port in ports.iter_mut().filter(|port| port.pauses) {
         let router = std::mem::take(&mut port.router);
         port.router = handover::answer_in_turn(router, port.port.name, core.turn.clone(), &file.state);
     }
@@ -404,6 +412,7 @@ async fn bind_ports(
         let back_channel = (relayed::PORT, relayed::back_channel_router(opened.own.clone()));
         let relayed = relayed.chain([back_channel]).collect();
         ports.push(LeadPort {
+            pauses: true,
             bound: listeners::bind_unix("state", &file.state.join(RELAY_SOCKET), &mut inherited)?,
             router: handover::relay_router(relayed),
             port: Port { times: admin::TIMES, ..Port::new("relay", shares.scim, &core.metrics) },

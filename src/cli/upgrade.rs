@@ -10,6 +10,7 @@ use super::home::StateFolder;
 use super::reach::{ReachError, StoreReach, WithoutDatabase, ask_program, build_runtime};
 use crate::condition::ProgramCondition;
 use crate::handover::{UpgradeBegun, UpgradeState};
+use crate::lock;
 use crate::terminal::{Exit, print_error, print_text};
 
 /// Has the next process take over.
@@ -22,7 +23,9 @@ pub(crate) struct Upgrade {
 /// The time between two looks.
 const LOOK: Duration = Duration::from_millis(100);
 /// The time that all of it may take: more than the program itself allows the next one.
-const LIMIT: Duration = Duration::from_secs(400);
+const LIMIT: Duration = Duration::from_secs(200);
+/// The time for which nobody may be there.
+const PARTED: Duration = Duration::from_secs(2);
 
 /// Reasons why nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,10 @@ enum UpgradeError {
     NoProgram(std::path::PathBuf),
     #[error("the process with pid {pid} serves on, as before: {why}")]
     Failed { pid: u32, why: String },
+    #[error(
+        "the process with pid {0} has ended, and nobody serves with this state folder: look at the log of the program, and start it"
+    )]
+    Ended(u32),
     #[error("after {} s nobody says what became of it: look at the log of the program", LIMIT.as_secs())]
     Unknown,
 }
@@ -68,7 +75,14 @@ impl Upgrade {
 /// Asks until another process answers, or this one says that it serves on.
 async fn wait_for_next(state: &Path, pid: u32) -> Result<(u32, ProgramCondition), UpgradeError> {
     let began = Instant::now();
+    let mut gone: Option<Instant> = None;
     while began.elapsed() < LIMIT {
+        if has_ended(pid)
+            && gone.get_or_insert_with(Instant::now).elapsed() > PARTED
+            && lock::find_holder(state).is_none()
+        {
+            return Err(UpgradeError::Ended(pid));
+        }
         // In between nobody answers for a moment.
         if let Ok(Some(condition)) = ask_program::<ProgramCondition>(state, "/condition").await {
             match &condition.upgrade {
@@ -83,6 +97,12 @@ async fn wait_for_next(state: &Path, pid: u32) -> Result<(u32, ProgramCondition)
         tokio::time::sleep(LOOK).await;
     }
     Err(UpgradeError::Unknown)
+}
+
+/// Tells whether a process has ended, whether or not somebody has taken note of it.
+fn has_ended(pid: u32) -> bool {
+    let process = i32::try_from(pid).ok().and_then(|pid| procfs::process::Process::new(pid).ok());
+    process.and_then(|process| process.stat().ok()).is_none_or(|stat| stat.state == 'Z')
 }
 
 fn upgraded_text(pid: u32, condition: &ProgramCondition) -> String {

@@ -91,6 +91,10 @@ impl Follower {
                 Ok(()) => Reply::Done { exchanges: 0 },
                 Err(why) => Reply::Refused { why },
             },
+            Demand::ReopenLogs => {
+                self.reload.reopen_logs();
+                Reply::Done { exchanges: 0 }
+            }
             Demand::Heard => Reply::Heard { sessions: write_heard(&self.reload.core.sessions.take_heard()) },
             Demand::Leave { grace_ms } => {
                 self.parting.send_replace(Parting::Leave(Duration::from_millis(grace_ms)));

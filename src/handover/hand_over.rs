@@ -10,13 +10,14 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis_proxy::Parting;
-use portcullis_store::NotLocked;
-use rustix::process::{PidfdFlags, getpid, pidfd_open};
+use portcullis_store::{NotLocked, OpenError, Store};
+use rustix::process::{Pid, PidfdFlags, getpid, pidfd_open};
 use tokio::process::{Child, Command};
-use tokio::sync::{OwnedMutexGuard, OwnedRwLockWriteGuard, mpsc, oneshot};
+use tokio::sync::{OwnedMutexGuard, OwnedRwLockWriteGuard, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
@@ -27,7 +28,9 @@ use super::strays::ReplacedMark;
 use super::words::{Demand, Numbered, Reply, Successor, WORDS};
 use crate::log::error_chain;
 use crate::notify::ServiceManager;
-use crate::running::Running;
+use crate::reload::ReloadRole;
+use crate::running::{Running, once_true};
+use crate::start::settle_search;
 use crate::ticks;
 
 /// The time that a successor has to read its configuration and to ask.
@@ -37,7 +40,14 @@ const ANSWERS: Duration = Duration::from_secs(5);
 /// The time that writes may take which are on the road.
 const WRITES: Duration = Duration::from_secs(10);
 /// The time that a successor has to serve once it has everything: it may have to bring the database to its release.
-const SERVE: Duration = Duration::from_secs(300);
+/// Meanwhile whoever signs in, and the directory, wait.
+const SERVE: Duration = Duration::from_secs(60);
+/// After so long of it the log says what is waited for.
+const TELL: Duration = Duration::from_secs(5);
+/// The time in which the last word of a process that has ended is heard.
+const LAST_WORD: Duration = Duration::from_millis(500);
+/// The interval at which a database that does not let itself be opened again is tried.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The program that is started as the successor: the file of this one, whatever it is by then.
 #[derive(Debug)]
@@ -47,13 +57,10 @@ pub(crate) struct SuccessorProgram {
 }
 
 impl SuccessorProgram {
-    /// Notes the file of this process; it must be asked early, for a package may exchange it.
-    ///
-    /// # Errors
-    /// The system does not say which it is.
-    pub(crate) fn of_process(config: &Path) -> io::Result<Self> {
+    /// Of the file of this process, which must be asked early, for a package may exchange it.
+    pub(crate) fn of_file(program: PathBuf, config: &Path) -> Self {
         let words = ["-c".into(), config.into(), "run".into(), "--take-over".into()];
-        Ok(Self { program: std::env::current_exe()?, words: words.into() })
+        Self { program, words: words.into() }
     }
 }
 
@@ -81,6 +88,9 @@ pub(crate) enum HandOverError {
     /// It ended, or said why it does not serve.
     #[error("the next process did not come to serve: {0}")]
     Successor(String),
+    /// This process is to end.
+    #[error("this process was asked to end")]
+    Ending,
     /// It took too long.
     #[error("the next process did not {what} within {} s, and was ended", limit.as_secs())]
     Late { what: &'static str, limit: Duration },
@@ -104,8 +114,6 @@ pub(crate) enum HandOverError {
 /// A process that has handed over: what it still hears, and what it keeps to its end.
 pub(crate) struct ReplacedProcess {
     words: mpsc::Receiver<LeaderWord>,
-    /// Not reaped, it stays a name without a process.
-    _successor: Heir,
     _mark: ReplacedMark,
 }
 
@@ -115,14 +123,15 @@ impl ReplacedProcess {
         loop {
             match self.words.recv().await {
                 Some(LeaderWord::Gone(why) | LeaderWord::Failed(why)) => return why,
-                Some(LeaderWord::Serving(_)) => {}
+                // Once more, by one after it.
+                Some(LeaderWord::Serving(done)) => drop(done.send(())),
                 None => return "nobody listens to the process that took over".to_owned(),
             }
         }
     }
 }
 
-/// Has the next process take the place of this one.
+/// Has the next process take the place of this one, unless it is `given_up` before that serves.
 ///
 /// # Errors
 /// [`HandOverError`]: this process serves as before.
@@ -130,15 +139,24 @@ pub(crate) async fn hand_over(
     running: &mut Running,
     program: &SuccessorProgram,
     manager: &ServiceManager,
+    given_up: watch::Receiver<bool>,
 ) -> Result<ReplacedProcess, HandOverError> {
     let core = running.reload.core.clone();
     if std::process::id() == 1 {
         return Err(HandOverError::First);
     }
     let imports = core.imports.clone().try_lock_owned().map_err(|_| HandOverError::Imports)?;
+    // The next process reads the files that are in force here, and none after it: a reload that comes meanwhile waits, and
+    // is then the next one's.
+    let mut reloads = running.reload.turn.clone().lock_owned().await;
     let (mut line, mut heir) = start_successor(program)?;
-    let successor = wait_for_asking(&mut line, &mut heir.child).await?;
+    let successor = tokio::select! {
+        successor = wait_for_asking(&mut line, &mut heir.child) => successor?,
+        () = once_true(given_up.clone()) => return Err(HandOverError::Ending),
+    };
     fits(running, &successor)?;
+    // Those that were replaced before may take their time to answer.
+    ticks::save_seen(&core).await;
 
     let quiet = match Quiet::make(running, imports).await {
         Ok(quiet) => quiet,
@@ -153,7 +171,16 @@ pub(crate) async fn hand_over(
         serving = timeout(SERVE, wait_for_serving(&mut heard)) => {
             serving.unwrap_or(Err(HandOverError::Late { what: "come to serve", limit: SERVE }))
         }
-        ended = heir.child.wait() => Err(HandOverError::Successor(said_by_end(ended))),
+        () = tell_wait(successor.pid) => Err(HandOverError::Ending),
+        ended = heir.child.wait() => {
+            // It may have said why.
+            let said = timeout(LAST_WORD, wait_for_serving(&mut heard)).await;
+            Err(match said {
+                Ok(Err(error)) => error,
+                Ok(Ok(_)) | Err(_) => HandOverError::Successor(said_by_end(ended)),
+            })
+        }
+        () = once_true(given_up) => Err(HandOverError::Ending),
     };
     let done = match serving {
         Ok(done) => done,
@@ -165,6 +192,12 @@ pub(crate) async fn hand_over(
     let Quiet { mark, .. } = quiet;
     let Some(mark) = mark else { return Err(HandOverError::Writes) };
     heir.serves = true;
+    let leads = successor_process(&heir).map_err(HandOverError::Descriptors);
+    *reloads = match leads {
+        Ok(process) => ReloadRole::Follows(process),
+        // It has ended this very moment: its line says so next.
+        Err(_) => ReloadRole::default(),
+    };
     core.turn.leave();
     running.parting.send_replace(Parting::Yield(running.upgrade_grace()));
     manager.tell_main_process(successor.pid);
@@ -175,7 +208,14 @@ pub(crate) async fn hand_over(
         version = successor.version,
         "another process has taken over: this one carries what has begun to its end"
     );
-    Ok(ReplacedProcess { words: heard, _successor: heir, _mark: mark })
+    tokio::spawn(async move { heir.child.wait().await }); // that no name without a process is left
+    Ok(ReplacedProcess { words: heard, _mark: mark })
+}
+
+fn successor_process(heir: &Heir) -> io::Result<OwnedFd> {
+    let gone = || io::Error::from(io::ErrorKind::NotFound);
+    let pid = heir.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+    Ok(pidfd_open(pid.ok_or_else(gone)?, PidfdFlags::empty())?)
 }
 
 fn start_successor(program: &SuccessorProgram) -> Result<(HandoverLine, Heir), HandOverError> {
@@ -260,6 +300,17 @@ async fn wait_for_serving(
 /// The turn of whoever imports files.
 type ImportsTurn = OwnedMutexGuard<Vec<portcullis_policy::ResourceId>>;
 
+/// Says what is waited for, and goes on for ever.
+async fn tell_wait(pid: u32) {
+    tokio::time::sleep(TELL).await;
+    tracing::warn!(
+        pid,
+        "the next process has everything and does not serve yet: logins and the directory wait for it, {} s in all at most",
+        SERVE.as_secs()
+    );
+    std::future::pending().await
+}
+
 /// A process that writes nothing and takes no orders, until it goes on or has handed over.
 struct Quiet {
     imports: ImportsTurn,
@@ -289,7 +340,6 @@ impl Quiet {
         if !core.sessions.holds().is_empty() || core.idp_keys.has_holds() || core.tokens.has_holds() {
             return Err(HandOverError::Holds);
         }
-        ticks::save_seen(&core).await;
         ticks::save_token_uses(&core).await;
         self.rests = true;
         core.store.rest().await;
@@ -360,6 +410,29 @@ async fn take_back(
     }
 }
 
+/// Has the store write again, if need be later: until then a removal that is not stored is held, as ever.
+///
+/// # Errors
+/// The other process has brought the database to a release that this one does not know.
+async fn wake_store(store: &Arc<Store>) -> Result<(), OpenError> {
+    match store.wake().await {
+        Ok(()) => return Ok(()),
+        Err(error @ OpenError::TooNew { .. }) => return Err(error),
+        Err(error) => tracing::error!(
+            error = %error_chain(&error),
+            "the database cannot be written after an upgrade that failed: it is tried each second. Look at the store"
+        ),
+    }
+    let store = store.clone();
+    tokio::spawn(async move {
+        while store.wake().await.is_err() {
+            tokio::time::sleep(AGAIN).await;
+        }
+        tracing::info!("the database is written again");
+    });
+    Ok(())
+}
+
 async fn go_on(
     running: &mut Running,
     quiet: Quiet,
@@ -371,8 +444,15 @@ async fn go_on(
     let Quiet { imports, rests, road, known, mark } = quiet;
     drop(mark);
     if rests {
-        running.lock.sign()?;
-        core.store.wake().await?;
+        if let Err(error) = running.lock.sign() {
+            // It is for people to read.
+            tracing::warn!(%error, "the lock of the state folder does not say whose it is");
+        }
+        wake_store(&core.store).await?;
+        // The other one may have had other extensions.
+        if let Err(error) = settle_search(&core.store).await {
+            tracing::error!(error = %error_chain(&error), "what users are found by may not be what is declared: restart");
+        }
     }
     for known in known {
         core.revocation.predecessors().attach(known)?;

@@ -151,6 +151,12 @@ impl Predecessors {
         self.require_done(|| Demand::Reload, RELOAD).await
     }
 
+    /// Has every one of them open its access log anew.
+    pub(crate) async fn reopen_logs(&self) {
+        let all = self.all.lock().clone();
+        join_all(all.iter().map(|one| timeout(LEASE, one.ask(Demand::ReopenLogs)))).await;
+    }
+
     /// Ends all of them: something holds in the memory of this process alone, and they could not hear of it.
     pub(crate) async fn end_all(&self, why: &str) {
         let all = self.all.lock().clone();
@@ -185,13 +191,15 @@ impl Predecessors {
         leaving.await;
     }
 
-    /// Tells the last of them that this process serves on every socket.
+    /// Tells the one that has handed over that this process serves on every socket.
     ///
     /// # Errors
     /// [`StillThere`].
-    pub(super) async fn tell_serving(&self) -> Result<(), StillThere> {
-        let Some(last) = self.all.lock().last().cloned() else { return Ok(()) };
-        self.done_by(&last, Demand::Serving, LEASE).await.map(drop)
+    pub(super) async fn tell_serving(&self, pid: u32) -> Result<(), StillThere> {
+        let replaced = self.all.lock().iter().find(|one| one.former.pid == pid).cloned();
+        // It may have ended by now, and with it what it carried.
+        let Some(replaced) = replaced else { return Ok(()) };
+        self.done_by(&replaced, Demand::Serving, LEASE).await.map(drop)
     }
 
     /// Takes all of them to hand them on, once nothing that they were asked is open.

@@ -1,11 +1,13 @@
 //! Sockets that were there before this process: handed over by the one that it replaces, or opened by the service
 //! manager (sd_listen_fds(3)). Each is taken by its address.
 
+use std::ffi::OsStr;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
 use rustix::net::sockopt::socket_acceptconn;
@@ -87,10 +89,20 @@ impl InheritedSockets {
 
     /// Takes the one of this path.
     pub(crate) fn take_unix(&mut self, path: &Path) -> Option<UnixListener> {
-        let wanted = SocketAddrUnix::new(path).ok()?;
-        let place = self.unix.iter().position(|(address, _)| address.path() == wanted.path())?;
+        // However it is spelled: a path that was inherited and is bound anew would be nobody's after a failure.
+        let wanted = whole_path(path)?;
+        let is_it = |address: &SocketAddrUnix| {
+            let bound = address.path_bytes().map(|bytes| Path::new(OsStr::from_bytes(bytes)));
+            bound.and_then(whole_path).is_some_and(|bound| bound == wanted)
+        };
+        let place = self.unix.iter().position(|(address, _)| is_it(address))?;
         Some(self.unix.swap_remove(place).1)
     }
+}
+
+/// A path without links, but for its last part.
+fn whole_path(path: &Path) -> Option<PathBuf> {
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
 #[cfg(test)]
@@ -112,6 +124,7 @@ mod tests {
         assert!(inherited.take_unix(&folder.path().join("b.sock")).is_none());
         assert_eq!(inherited.take_tcp(address).unwrap().local_addr().unwrap(), address);
         assert!(inherited.take_tcp(address).is_none());
-        assert!(inherited.take_unix(&path).is_some());
+        assert!(inherited.take_unix(&folder.path().join("./a.sock")).is_some(), "by another spelling");
+        assert!(inherited.take_unix(&path).is_none());
     }
 }

@@ -70,9 +70,9 @@ impl Inheritance {
         self.known.iter().map(|known| known.former.pid).collect()
     }
 
-    /// True where a process is replaced.
-    pub(crate) fn is_succession(&self) -> bool {
-        !self.known.is_empty()
+    /// The process that is replaced; `None` where none is.
+    pub(crate) fn replaced(&self) -> Option<u32> {
+        self.known.last().map(|known| known.former.pid)
     }
 
     /// Begins to talk with those that were replaced. Before it nothing may be written.
@@ -95,6 +95,9 @@ impl Succession {
             return Err(TakeOverError::NoLine);
         }
         let line = stdin.as_fd().try_clone_to_owned().map_err(TakeOverError::Line)?;
+        // A second end of it would hide that this process leads no more, once it was replaced itself.
+        let nothing = std::fs::File::open("/dev/null").map_err(TakeOverError::Line)?;
+        rustix::stdio::dup2_stdin(nothing).map_err(|error| TakeOverError::Line(error.into()))?;
         Ok(Self(UnixStream::from(line)))
     }
 
@@ -164,6 +167,6 @@ impl Succession {
 ///
 /// # Errors
 /// [`StillThere`]: it does not hear it, and does not end.
-pub(crate) async fn tell_serving(predecessors: &Predecessors) -> Result<(), StillThere> {
-    predecessors.tell_serving().await
+pub(crate) async fn tell_serving(predecessors: &Predecessors, replaced: u32) -> Result<(), StillThere> {
+    predecessors.tell_serving(replaced).await
 }

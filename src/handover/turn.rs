@@ -61,6 +61,11 @@ impl Turn {
         }
     }
 
+    /// Tells whether the other process has to answer.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        *self.place.borrow() == Place::Elsewhere
+    }
+
     /// Has whoever asks wait from now on, and gives what is being answered so long.
     pub(super) async fn move_away(&self, limit: Duration) {
         self.place.send_replace(Place::Moving);

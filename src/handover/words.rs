@@ -32,6 +32,8 @@ pub(super) enum Demand {
     Apply { changes: Vec<ToldChange> },
     /// The files of the configuration have changed.
     Reload,
+    /// The access log may have another file by now.
+    ReopenLogs,
     /// When were clients heard last?
     Heard,
     /// It leaves, and what is in flight may take so long.

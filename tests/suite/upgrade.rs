@@ -1,6 +1,7 @@
 //! The hand-over: another process takes the place of the one that serves, nobody who asks for anything notices, and a
 //! removal is out everywhere before it is answered.
 
+use std::path::Path;
 use std::time::Duration;
 
 use http::{Method, Request};
@@ -336,4 +337,127 @@ async fn what_cannot_be_upgraded_is_said() {
     let output = stage.program.command_beside(&["upgrade"]).await;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("no program listens in"), "{said}");
+}
+
+/// A secret of the application that takes its time to be read, which is at a start and at each reload.
+fn slow_secret(app: &Application, folder: &Path, seconds: f32) -> String {
+    let script = folder.join("secret.sh");
+    std::fs::write(&script, format!("sleep {seconds}; echo 0123456789abcdef0123456789abcdef\n")).unwrap();
+    format!(
+        "\n  url: http://{}\n  secret_header:\n    name: X-Gate\n    value: ${{run:sh {}}}\n",
+        app.address,
+        script.display()
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_that_comes_meanwhile_is_not_lost() {
+    let app = Application::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let slow = slow_secret(&app, folder.path(), 1.5);
+    let open = "routes:\n  - path: /**\n    allow: public\n";
+    let change = |settings: &mut Settings| {
+        settings.upstream = slow;
+        settings.more = open.to_owned();
+    };
+    let mut stage = Stage::seeded_before(app, change, &[ALICE]).await;
+    let stranger = stage.stranger();
+    assert_eq!(stranger.status("/").await, 200);
+    let socket = stranger.socket("/ws").await.unwrap();
+    let pid = stage.program.pid();
+    let upgrading = stage.program.command_beside(&["upgrade"]);
+    let tighten = async {
+        // The next process has read its file by then, or is about to.
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let mut settings = stage.program.settings.clone();
+        settings.more = String::new();
+        crate::rig::program::write_files(stage.program.folder(), &settings);
+        stage.program.signal(Signal::HUP);
+    };
+    let (output, ()) = tokio::join!(upgrading, tighten);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    until("the rules of the last file", || async { stranger.status("/").await == 401 }).await;
+    assert!(socket.read_out().await.is_empty());
+    stage.program.adopt(&output);
+    assert_ne!(stage.program.pid(), pid);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_asked_meanwhile_takes_the_upgrade_back_first() {
+    let mut stage = Stage::seeded(|s| s.more = "stop_grace: 1h\n".to_owned(), &[ALICE]).await;
+    let (alice, scim) = (stage.visitor(ALICE), stage.directory.clone());
+    let waiting = alice.waiting("/hold");
+    until("the request at the application", || async { stage.app.count_of("/hold") == 1 }).await;
+    // A database that somebody else has: the next process waits for it for five seconds, with everything in its hands.
+    let mut other = crate::rig::sqlite_lock::open(&stage.program.database()).await;
+    sqlx::query("begin immediate").execute(&mut other).await.unwrap();
+    let program = &stage.program;
+    let upgrading = program.command_beside(&["upgrade"]);
+    let ending = async {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        program.signal(Signal::TERM);
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sqlx::query("rollback").execute(&mut other).await.unwrap();
+        // It hears the directory until the last exchange is gone.
+        scim.deactivate(stage.id(ALICE)).await;
+        assert!(!waiting.read(MARK).await);
+    };
+    let (output, ()) = tokio::join!(upgrading, ending);
+    assert!(!output.status.success());
+    assert_eq!(stage.program.ended().await.code(), Some(0));
+    stage.program.logged(&["this process was asked to end"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_earlier_one_ends_with_the_leader_whatever_holds_up_one_between() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let alice = stage.visitor(ALICE);
+    let mut first = alice.socket("/ws").await.unwrap();
+    first.echo("hello").await.unwrap();
+    let earliest = stage.program.upgrade().await;
+    let mut second = alice.socket("/ws").await.unwrap();
+    second.echo("hello").await.unwrap();
+    let between = stage.program.upgrade().await;
+    between.signal(Signal::STOP);
+    stage.program.kill();
+    earliest.is_gone().await;
+    assert!(first.read_out().await.is_empty());
+    between.signal(Signal::KILL);
+    between.is_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_has_ended_nobodys_session() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let alice = stage.visitor(ALICE);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = stage.program.settings.clone();
+    settings.health = taken.local_addr().unwrap();
+    settings.provisioning = "invited";
+    settings.scim_token = String::new();
+    crate::rig::program::write_files(stage.program.folder(), &settings);
+    let output = stage.program.command_beside(&["upgrade"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("serves on, as before") && said.contains("is in use by"), "{said}");
+    assert_eq!(alice.status("/").await, 200);
+    stage.program.write();
+    let before = stage.program.upgrade().await;
+    assert_eq!(alice.status("/").await, 200);
+    before.is_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_on_which_nothing_is_asked_holds_up_no_end() {
+    let mut stage = Stage::seeded(|s| s.more = "stop_grace: 1h\n".to_owned(), &[ALICE]).await;
+    let token = stage.program.settings.scim_token.clone();
+    let mut kept = Connection::open_h2(stage.program.settings.scim).await.unwrap();
+    let request =
+        Request::get("http://localhost/scim/v2/Users").header("authorization", format!("Bearer {token}"));
+    assert_eq!(kept.send(request.body(whole("")).unwrap()).await.unwrap().status, 200);
+    let before = stage.program.upgrade().await;
+    let (began, next) = (std::time::Instant::now(), stage.program.pid());
+    stage.program.signal(Signal::TERM);
+    before.is_gone().await;
+    assert_ne!(next, before.pid);
+    assert!(began.elapsed() < Duration::from_secs(30), "far below the hour that it might have had");
 }

@@ -13,9 +13,9 @@ use super::h2c::H2cDownload;
 use super::pool;
 
 /// The body of an answer. It drives the connection it comes from, and gives it back at its end.
-pub(crate) struct Download(Source);
+pub(crate) struct Download(AnswerSource);
 
-enum Source {
+enum AnswerSource {
     H1(H1Download),
     H2c(Box<H2cDownload>),
 }
@@ -31,17 +31,17 @@ struct H1Download {
 impl Download {
     /// The body of an answer on this connection, which is kept behind it.
     pub(super) fn new(body: Incoming, connection: Box<AppConnection>) -> Self {
-        Self(Source::H1(H1Download { body, connection: Some(connection), is_kept: true }))
+        Self(AnswerSource::H1(H1Download { body, connection: Some(connection), is_kept: true }))
     }
 
     /// The body of an answer over HTTP/2.
     pub(super) fn over_h2c(download: H2cDownload) -> Self {
-        Self(Source::H2c(Box::new(download)))
+        Self(AnswerSource::H2c(Box::new(download)))
     }
 
     /// The connection is asked nothing more.
     pub(super) fn not_kept(mut self) -> Self {
-        if let Source::H1(download) = &mut self.0 {
+        if let AnswerSource::H1(download) = &mut self.0 {
             download.is_kept = false;
         }
         self
@@ -53,32 +53,32 @@ impl Download {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
         match &mut self.0 {
-            Source::H1(download) => download.poll_frame(context),
-            Source::H2c(download) => download.poll_frame(context),
+            AnswerSource::H1(download) => download.poll_frame(context),
+            AnswerSource::H2c(download) => download.poll_frame(context),
         }
     }
 
     /// Tells whether nothing more comes.
     pub(crate) fn is_end_stream(&self) -> bool {
         match &self.0 {
-            Source::H1(download) => download.body.is_end_stream(),
-            Source::H2c(download) => download.is_end_stream(),
+            AnswerSource::H1(download) => download.body.is_end_stream(),
+            AnswerSource::H2c(download) => download.is_end_stream(),
         }
     }
 
     /// The bytes that come, where that is known.
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Source::H1(download) => download.body.size_hint(),
-            Source::H2c(download) => download.size_hint(),
+            AnswerSource::H1(download) => download.body.size_hint(),
+            AnswerSource::H2c(download) => download.size_hint(),
         }
     }
 
     /// The connection, after an answer that switched protocols.
     pub(crate) fn into_connection(self) -> Option<Box<AppConnection>> {
         match self.0 {
-            Source::H1(mut download) => download.connection.take(),
-            Source::H2c(_) => None,
+            AnswerSource::H1(mut download) => download.connection.take(),
+            AnswerSource::H2c(_) => None,
         }
     }
 }

@@ -91,6 +91,14 @@ impl ScimListener {
             Err(NotDone::Write(error)) => error,
             Err(NotDone::Panicked(_)) => StoreError::Panicked,
         };
+        if matches!(error, StoreError::Closed) && self.core.turn.is_elsewhere() {
+            // It came while another process took over, and was too slow for both: nothing of it holds here alone.
+            tracing::warn!(
+                request = %task.caller.request,
+                "a SCIM write was overtaken by an upgrade: its client is told to repeat it"
+            );
+            return Err(ScimError::Unavailable { retry_after: REPEAT });
+        }
         match &removes {
             Some(subject) => drop(self.core.revocation.hold_person(subject, &error.to_string()).await),
             None if takes_away => self.doubt_concerned(&task).await,

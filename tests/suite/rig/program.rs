@@ -100,12 +100,17 @@ impl Program {
     pub async fn upgrade(&mut self) -> Process {
         let before = Process::of(self.pid());
         let output = self.command_beside(&["upgrade"]).await;
+        self.adopt(&output);
+        before
+    }
+
+    /// Takes the process that the command says has taken over for the one that runs.
+    pub fn adopt(&mut self, output: &Output) {
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
         let pid =
             said.split_once("The process with pid ").and_then(|(_, rest)| rest.split_once(" serves now"));
         self.successors.push(Process::of(pid.unwrap().0.parse().unwrap()));
-        before
     }
 
     /// A command of the program while other tasks of the test go on.
