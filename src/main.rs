@@ -69,6 +69,6 @@ fn main() -> ExitCode {
     let Cli { config, command } = Cli::parse();
     match command {
         Command::Run(run) => run::main(config.as_deref(), &limits, run.take_over).into(),
-        Command::Ask(ask) => ask.answer(config.as_deref()).into(),
+        Command::Ask(ask) => terminal::judge_output(ask.answer(config.as_deref())).into(),
     }
 }

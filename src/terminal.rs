@@ -1,7 +1,9 @@
 //! The terminal, as every command has it: the codes it ends with, and what it prints where.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use portcullis_config::Problems;
 
@@ -50,10 +52,32 @@ pub(crate) fn print_error(error: &dyn std::error::Error) -> Exit {
     Exit::Failed
 }
 
-/// Prints to standard output. A reader that has gone away, as `head` does, is no failure.
+/// Prints to standard output. A reader that has gone away, as `head` does, is no failure; a disk that is full is one, which
+/// [`judge_output`] tells.
 pub(crate) fn print_text(text: &str) {
     use std::io::Write as _;
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
+    let mut out = std::io::stdout().lock();
+    note_output(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// True once something that was asked for could not be printed.
+static IS_LOST: AtomicBool = AtomicBool::new(false);
+
+fn note_output(written: io::Result<()>) {
+    if let Err(error) = written
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && !IS_LOST.swap(true, Ordering::Relaxed)
+    {
+        eprintln!("portcullis: what was asked for could not be written: {error}");
+    }
+}
+
+/// The end of a command, which has failed where what it was asked for is nowhere to be read.
+pub(crate) fn judge_output(exit: Exit) -> Exit {
+    match exit {
+        Exit::Fine if IS_LOST.load(Ordering::Relaxed) => Exit::Failed,
+        other => other,
+    }
 }
 
 /// A value of the store, fit for a terminal and a column of a table.

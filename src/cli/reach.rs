@@ -348,6 +348,10 @@ const ASKED: Duration = Duration::from_secs(5);
 /// The most bytes of its answer.
 const LARGEST: usize = 1024 * 1024;
 
+/// The most bytes of the answer to an order: everything that is listed of a million people, and no end of whoever listens
+/// there and is no program.
+const LARGEST_ANSWER: usize = 512 * 1024 * 1024;
+
 /// The course of a command where there is no database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WithoutDatabase {
@@ -379,7 +383,7 @@ async fn send_request(
 ) -> Result<(StatusCode, Bytes), ReachError> {
     let failed = |source| ReachError::Socket { socket: socket.to_owned(), source };
     let stream = connect_socket(socket).await.map_err(failed)?;
-    send_over(socket, stream, request, usize::MAX).await
+    send_over(socket, stream, request, LARGEST_ANSWER).await
 }
 
 /// The same over a connection that is there; a larger answer ends in [`ReachError::Socket`].

@@ -425,3 +425,15 @@ async fn requests_that_are_no_requests_do_not_get_far() {
     assert_eq!(stage.app.count(), 0);
     assert_eq!(wire::get(stage.program.settings.health, "localhost", "/readyz").await.unwrap().status, 200);
 }
+
+#[test]
+fn output_that_is_lost_is_a_failure_and_a_reader_that_has_gone_away_is_none() {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = binary().arg("schema").stdout(full).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("what was asked for could not be written: No space left"), "{said}");
+    let mut gone = binary().arg("schema").stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(gone.stdout.take());
+    assert_eq!(gone.wait().unwrap().code(), Some(0));
+}
