@@ -249,7 +249,7 @@ impl Passing {
 
 impl Drop for Passing {
     fn drop(&mut self) {
-        if self.rest.is_empty() && self.download.is_end_stream() {
+        if self.rest.is_empty() && self.download.has_all() {
             self.finish();
         }
     }

@@ -216,6 +216,18 @@ impl Clock {
         Entered { waits, key }
     }
 
+    /// Waits until connections are to end once they are idle, for what nobody looks after yet; a tenth of a second late at
+    /// most.
+    pub(crate) async fn wait_leaving(&self) {
+        while self.parting_word() != LEAVES {
+            tokio::time::sleep(TICK).await;
+        }
+    }
+
+    fn parting_word(&self) -> u8 {
+        self.parting.load(Ordering::Relaxed)
+    }
+
     /// Tells every connection that its next answer is the last.
     pub(crate) fn yield_place(&self) {
         self.part_with(YIELDS);

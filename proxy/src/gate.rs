@@ -112,6 +112,11 @@ impl Gate {
         Arc::new(Peer::new(address, self.recorder.clone()))
     }
 
+    /// The same of a proxy that passes on a client it does not name.
+    pub(crate) fn make_unnamed_peer(&self, address: IpAddr) -> Arc<Peer> {
+        Arc::new(Peer::new(address, self.recorder.clone()).of_unnamed_client())
+    }
+
     /// Serves one request: the six rooms, and the way to its answer.
     pub(crate) async fn serve_request(
         self: Arc<Self>,
@@ -245,9 +250,8 @@ impl Gate {
         let mut search = SessionSearch::default();
         for _ in 0..ROUNDS {
             let rules = self.rules.load(); // one file a round
-            let from_proxy = rules.accept.trusted.contains(request.peer.address());
-            let head =
-                rules.accept.read_head(request.parts, request.has, request.bytes, request.peer.address())?; // Accept
+            let from_proxy = request.peer.is_trusted(&rules.accept.trusted);
+            let head = rules.accept.read_head(request.parts, request.has, request.bytes, request.peer)?; // Accept
             record.note_accepted(&head, || Trace::from_headers(head.headers, from_proxy));
             let place = request.peer.find_place(&rules, head.host);
             record.note_place(place.as_ref());

@@ -12,13 +12,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use parking_lot::Mutex;
 use portcullis_keys::{Secret, equal_bytes};
 use portcullis_policy::AppId;
 use portcullis_session::Session;
 
-use crate::networks::X_FORWARDED_FOR;
+use crate::networks::{Networks, X_FORWARDED_FOR};
 use crate::rooms::recorder::Recorder;
 use crate::rules::{AppRules, Rules};
 use crate::told::Told;
@@ -27,6 +27,8 @@ use crate::told::Told;
 pub struct Peer {
     address: IpAddr,
     text: HeaderValue,
+    /// False where it passes on a client that it does not name: what is said of the way is that client's then.
+    speaks: bool,
     /// `X-Forwarded-For`, where no trusted proxy says more.
     told: Told,
     recorder: Arc<Recorder>,
@@ -50,7 +52,23 @@ impl Peer {
         let text = text.expect("plain text");
         let mut told = Told::new();
         told.add_field(&X_FORWARDED_FOR, &text);
-        Self { address, text, told, recorder, place: Mutex::new(None), shown: Mutex::new(None) }
+        Self { address, speaks: true, text, told, recorder, place: Mutex::new(None), shown: Mutex::new(None) }
+    }
+
+    /// The same of a proxy that passes bytes on and does not say whose: nobody is trusted for its address.
+    pub(crate) fn of_unnamed_client(mut self) -> Self {
+        self.speaks = false;
+        self
+    }
+
+    /// Tells whether what it says of the way of a request is believed.
+    pub(crate) fn is_trusted(&self, trusted: &Networks) -> bool {
+        self.speaks && trusted.contains(self.address)
+    }
+
+    /// The client's address, as far as the proxies before us are believed.
+    pub(crate) fn client_address(&self, trusted: &Networks, headers: &HeaderMap) -> IpAddr {
+        if self.speaks { trusted.client_address(self.address, headers) } else { self.address }
     }
 
     /// Its address.

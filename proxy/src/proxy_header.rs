@@ -97,6 +97,11 @@ fn parse_line(line: &[u8]) -> ParsedHeader {
     if !line.ends_with(b"\r\n") || header.header.len() != line.len() {
         return Err(ProxyHeaderFault::Malformed);
     }
+    // It reads +1 as a number, too.
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" .:\r\n".contains(byte);
+    if header.addresses != v1::Addresses::Unknown && !line.iter().all(is_plain) {
+        return Err(ProxyHeaderFault::Malformed);
+    }
     let client = match header.addresses {
         v1::Addresses::Unknown => None,
         v1::Addresses::Tcp4(addresses) => Some(IpAddr::from(addresses.source_address)),
@@ -200,6 +205,7 @@ mod tests {
             (b"PROXY TCP4 192.0.2.777 10.0.0.1 1 2\r\n", ProxyHeaderFault::Malformed),
             (b"PROXY TCP4 192.0.2.7 10.0.0.1 1 2 3\r\n", ProxyHeaderFault::Malformed),
             (b"PROXY TCP6 192.0.2.7 10.0.0.1 1 2\r\n", ProxyHeaderFault::Malformed),
+            (b"PROXY TCP4 192.0.2.7 10.0.0.1 +1 2\r\n", ProxyHeaderFault::Malformed),
             (b"proxy TCP4 192.0.2.7 10.0.0.1 1 2\r\n", ProxyHeaderFault::Malformed),
             (&huge, ProxyHeaderFault::Malformed),
         ] {

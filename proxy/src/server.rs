@@ -411,13 +411,18 @@ impl ServerApp for Sockets {
         let address = socket.get_socket_digest().and_then(|digest| digest.peer_addr().cloned());
         let address = address.and_then(|address| address.as_inet().copied());
         let mut client = address.map_or(Ipv4Addr::UNSPECIFIED.into(), |address| address.ip());
+        let mut is_named = true;
         if self.proxy_protocol {
-            (socket, client) = self.hear_proxy(socket, client).await?;
+            let named;
+            (socket, named) = self.hear_proxy(socket, client).await?;
+            is_named = named.is_some();
+            client = named.unwrap_or(client);
         }
         if let Some(tls) = &self.tls {
             socket = self.shake_hands(tls.as_ref()?, socket).await?;
         }
-        let peer = self.door.gate.make_peer(client);
+        let gate = &self.door.gate;
+        let peer = if is_named { gate.make_peer(client) } else { gate.make_unnamed_peer(client) };
         let agreed = match socket.selected_alpn_proto() {
             Some(ALPN::H2) => Some(Protocol::Http2),
             // Prior knowledge is for plain sockets (RFC 9113 §3.3).
@@ -436,22 +441,29 @@ impl ServerApp for Sockets {
 }
 
 impl Sockets {
-    /// The socket behind the header that a trusted proxy wrote, and the address that it gives.
-    async fn hear_proxy(&self, socket: Stream, proxy: IpAddr) -> Option<(Stream, IpAddr)> {
+    /// The socket behind the header that a trusted proxy wrote, and the address that it gives, if it gives one.
+    async fn hear_proxy(&self, socket: Stream, proxy: IpAddr) -> Option<(Stream, Option<IpAddr>)> {
         let mut plain = socket.into_any().downcast::<Plain>().ok()?;
         let read = match self.door.gate.trusts_proxy(proxy) {
-            true => read_header(&mut *plain, self.door.limits.head_time).await,
+            true => {
+                let reading = read_header(&mut *plain, self.door.limits.head_time);
+                tokio::select! {
+                    read = reading => read,
+                    () = self.door.clock.wait_leaving() => return None,
+                }
+            }
             false => Err(ProxyHeaderFault::Stranger),
         };
         match read {
             Ok(HeaderRead { client, rest }) => {
                 plain.rewind(&rest);
-                Some((plain, client.unwrap_or(proxy)))
+                Some((plain, client))
             }
             Err(fault) => {
                 self.door.gate.recorder.metrics.proxy_headers[fault as usize].inc();
                 tracing::debug!(
                     why = fault.word(),
+                    proxy = self.door.gate.recorder.written_client(proxy),
                     "a connection has no header of the PROXY protocol that is believed"
                 );
                 None

@@ -65,10 +65,11 @@ async fn calls_of_every_kind_pass_with_their_trailers() {
     assert_eq!(call(&alice, "refuse").await, "NOT_FOUND nothing of that name\n");
     assert_eq!(call(&alice, "talk").await, "heard 0\nheard 1\nheard 2\nOK\n");
     assert_eq!(call(&alice, "gather").await, "gathered 2000000\nOK\n");
+    assert_eq!(call(&alice, "burst").await, "burst 0 19999 19999\nOK\n");
     assert_eq!(call(&alice, "large").await, "large 3000000\nOK\n");
     assert!(call(&stranger, "unary").await.starts_with("UNAUTHENTICATED "), "no session");
-    assert_eq!(alice.socket("/ws").await.err(), Some(502));
-    stage.program.logged(&["which is carried to no application over h2c"]).await;
+    assert_eq!(alice.socket("/ws").await.err(), Some(501));
+    stage.program.logged(&["\"reason\":\"not_carried\""]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -123,3 +123,32 @@ async fn the_header_stands_before_the_handshake() {
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_a_proxy_does_not_name_is_believed_nothing() {
+    let stage = Stage::seeded(
+        |settings| {
+            settings.proxy_protocol = true;
+            settings.more = "trusted_proxies: [127.0.0.1]\n".to_owned();
+        },
+        &[ALICE],
+    )
+    .await;
+    let alice = stage.visitor(ALICE);
+    let host = alice.origin.split_once("://").unwrap().1.to_owned();
+    let signature = b"\r\n\r\n\0\r\nQUIT\n";
+    let local = [&signature[..], &[0x20, 0, 0, 0]].concat();
+    let unix = [&signature[..], &[0x21, 0x31, 0, 216], &[b'/'; 216]].concat();
+    let headers =
+        [b"PROXY UNKNOWN\r\n".to_vec(), b"PROXY UNKNOWN 192.0.2.7 ::1 1 2\r\n".to_vec(), local, unix];
+    for header in headers {
+        let mut raw = RawSocket::connect(stage.program.proxy(), host.clone()).await;
+        raw.send(&header).await;
+        let forged = ["X-Forwarded-For: 6.6.6.6", "X-Real-IP: 6.6.6.6", "Forwarded: for=6.6.6.6"];
+        raw.say("GET /", &[&[&*format!("Cookie: {}", alice.cookie)], &forged[..]].concat()).await;
+        let (head, text) = raw.answer().await;
+        assert_eq!(head.status, 200);
+        assert!(text.contains("[\"x-forwarded-for\",\"127.0.0.1\"]") && !text.contains("6.6.6.6"), "{text}");
+    }
+    assert!(!stage.program.log().contains("6.6.6.6"));
+}

@@ -258,7 +258,7 @@ async fn over_h2c_everything_but_websockets_is_carried_and_cut() {
     stage.app.mark("after").await;
     held.ends_without("after").await;
     assert_eq!((alice.status("/b").await, bob.status("/c").await), (401, 200));
-    assert_eq!(bob.socket("/ws").await.err(), Some(502));
+    assert_eq!(bob.socket("/ws").await.err(), Some(501));
     let health = http::Request::get("/app").body(whole("")).unwrap();
     assert_eq!(ask(stage.program.settings.health, health).await.unwrap().status, 200);
 }

@@ -53,7 +53,7 @@ pub(crate) async fn serve_own(
     *request.headers_mut() = head.headers.clone();
     let accept = &place.rules().accept;
     let has = FieldSet::of_headers(&head.headers);
-    accept.strip.clean_headers(request.headers_mut(), has, accept.trusted.contains(peer.address()));
+    accept.strip.clean_headers(request.headers_mut(), has, peer.is_trusted(&accept.trusted));
     request.headers_mut().insert(http::header::HOST, place.site().authority.clone());
     let visitor = describe_visitor(identify, asker, record, &place);
     let client = visitor.client;

@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
 use crate::field_set::{FieldKind, FieldSet};
 use crate::hop::connection_options;
 use crate::networks::Networks;
+use crate::peer::Peer;
 use crate::strip::Strip;
 
 const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
@@ -87,7 +88,7 @@ impl Accept {
         parts: &'a http::request::Parts,
         has: FieldSet,
         bytes: usize,
-        peer: IpAddr,
+        peer: &Peer,
     ) -> Result<Head<'a>, Unacceptable> {
         if matches!(parts.method.as_str(), "TRACE" | "TRACK" | "CONNECT") {
             return Err(Unacceptable::Method);
@@ -128,7 +129,7 @@ impl Accept {
             host: authority.or_else(field).unwrap_or_default(),
             headers: &parts.headers,
             is_upgrade,
-            client: self.trusted.client_address(peer, &parts.headers),
+            client: peer.client_address(&self.trusted, &parts.headers),
         })
     }
 }
@@ -237,7 +238,8 @@ mod tests {
         parts: &'p http::request::Parts,
         bytes: usize,
     ) -> Result<Head<'p>, Unacceptable> {
-        accept.read_head(parts, FieldSet::of_headers(&parts.headers), bytes, IpAddr::from([127, 0, 0, 1]))
+        let peer = crate::test::gate().make_peer(IpAddr::from([127, 0, 0, 1]));
+        accept.read_head(parts, FieldSet::of_headers(&parts.headers), bytes, &peer)
     }
 
     fn refused(method: &str, uri: &str, bytes: usize) -> Option<Unacceptable> {

@@ -74,7 +74,7 @@ fn rewrite_known(
     trace: &Trace,
 ) -> Rewritten {
     let accept = &place.rules().accept;
-    let from_proxy = accept.trusted.contains(peer.address());
+    let from_proxy = peer.is_trusted(&accept.trusted);
     let mut told = Told::new();
     if let Some(who) = who {
         told.add_lines(who.identity_lines());
@@ -356,10 +356,13 @@ impl Forward {
             UpstreamFault::Upload(UploadFault::Slow) => RequestRefusal::BodySlow,
             UpstreamFault::Upload(UploadFault::Malformed(why)) => RequestRefusal::from(*why),
             UpstreamFault::Late => RequestRefusal::Slow,
-            UpstreamFault::Connect(_)
-            | UpstreamFault::Ended(_)
-            | UpstreamFault::Answer(_)
-            | UpstreamFault::Unfit(_) => RequestRefusal::Unreachable,
+            // The application has no part in it, and anybody can ask for it.
+            UpstreamFault::Unfit(_) => {
+                RequestRefusal::Unacceptable("not_carried", StatusCode::NOT_IMPLEMENTED)
+            }
+            UpstreamFault::Connect(_) | UpstreamFault::Ended(_) | UpstreamFault::Answer(_) => {
+                RequestRefusal::Unreachable
+            }
         };
         match why {
             RequestRefusal::Slow => drop(self.slow.inc()),

@@ -106,7 +106,7 @@ fn read_answer(
 }
 
 /// The library reads on where two lengths agree, or a coding beside a length: somebody else might not.
-fn is_framed_one_way(headers: &HeaderMap) -> Result<(), &'static str> {
+pub(super) fn is_framed_one_way(headers: &HeaderMap) -> Result<(), &'static str> {
     let has = FieldSet::of_headers(headers);
     if has.has(FieldKind::TransferEncoding) {
         let mut codings = headers.get_all(TRANSFER_ENCODING).iter();

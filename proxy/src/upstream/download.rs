@@ -66,6 +66,14 @@ impl Download {
         }
     }
 
+    /// Tells whether all of it was handed over, though its end may still be to come.
+    pub(crate) fn has_all(&self) -> bool {
+        match &self.0 {
+            AnswerSource::H1(download) => download.body.is_end_stream(),
+            AnswerSource::H2c(download) => download.has_all(),
+        }
+    }
+
     /// The bytes that come, where that is known.
     pub(crate) fn size_hint(&self) -> SizeHint {
         match &self.0 {

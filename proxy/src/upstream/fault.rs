@@ -74,4 +74,26 @@ impl UpstreamFault {
     pub(super) fn from_h2(error: h2::Error) -> Self {
         Self::Ended(Some(Box::new(error)))
     }
+
+    /// Tells whether the application has said that it did nothing of what it was asked (RFC 9113 §6.8, §8.7).
+    pub(super) fn was_not_processed(&self) -> bool {
+        self.as_h2().is_some_and(|error| {
+            let reason = error.reason();
+            error.is_remote()
+                && (error.is_go_away() && reason == Some(h2::Reason::NO_ERROR)
+                    || error.is_reset() && reason == Some(h2::Reason::REFUSED_STREAM))
+        })
+    }
+
+    /// Tells whether the connection broke, and nothing was said.
+    pub(super) fn is_of_socket(&self) -> bool {
+        matches!(self, Self::Ended(None)) || self.as_h2().is_some_and(h2::Error::is_io)
+    }
+
+    fn as_h2(&self) -> Option<&h2::Error> {
+        match self {
+            Self::Ended(Some(error)) => error.downcast_ref(),
+            _ => None,
+        }
+    }
 }

@@ -5,7 +5,7 @@
 //! last piece of an answer its trailers are read, in which gRPC has the outcome.
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
@@ -13,11 +13,12 @@ use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version, request, response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response};
 use http_body::{Body as _, Frame, SizeHint};
 
 use super::address::AppAddress;
 use super::app_socket::AppSocket;
+use super::client::is_framed_one_way;
 use super::download::Download;
 use super::fault::UpstreamFault;
 use super::{Upstream, connect, pool};
@@ -27,6 +28,9 @@ use crate::upload::Upload;
 
 /// The bytes of an answer that an application may send before they are taken, and of a connection's.
 const WINDOW: u32 = 256 * 1024;
+/// The room for messages of a few bytes, of which as many as a window holds may wait. The library charges 256 bytes for each,
+/// and would end the connection of a server that sends many at once.
+const SMALL_FRAMES: usize = WINDOW as usize / 5 * 256;
 /// The bytes of the fields of an answer's head.
 const FIELDS: u32 = 64 * 1024;
 /// The bytes of a request's body that are kept until the socket takes them.
@@ -47,6 +51,7 @@ impl H2cConnection {
             .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_header_list_size(FIELDS)
+            .data_frame_budget(SMALL_FRAMES)
             .max_send_buffer_size(SEND);
         let (sender, connection) = builder.handshake(socket).await.map_err(UpstreamFault::from_h2)?;
         Ok(Box::new(Self { to, sender, connection }))
@@ -104,15 +109,15 @@ impl Rising {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                     Ok(piece) => self.piece = piece,
+                    // Where it wants no more of it, that is said when the answer is read.
                     Err(frame) => {
-                        let trailers = frame.into_trailers().unwrap_or_default();
                         self.upload = None;
-                        self.stream.send_trailers(trailers).map_err(UpstreamFault::from_h2)?;
+                        let _ = self.stream.send_trailers(frame.into_trailers().unwrap_or_default());
                     }
                 },
                 Poll::Ready(None) => {
                     self.upload = None;
-                    self.stream.send_data(Bytes::new(), true).map_err(UpstreamFault::from_h2)?;
+                    let _ = self.stream.send_data(Bytes::new(), true);
                 }
                 Poll::Ready(Some(Err(fault))) => {
                     self.upload = None;
@@ -125,7 +130,8 @@ impl Rising {
     }
 }
 
-/// Asks an application over HTTP/2. A request goes out a second time only where nothing of it was sent.
+/// Asks an application over HTTP/2. A request goes out a second time only where nothing of it was done, and the application
+/// says so (RFC 9113 §8.7), or where a connection that was kept broke and asking twice changes nothing.
 ///
 /// # Errors
 /// [`UpstreamFault`].
@@ -138,9 +144,9 @@ pub(super) async fn send_request(
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let addresses = upstream.addresses().await;
     let request = prepare_request(*head, told)?;
-    let mut connection = match pool::take_h2c(&addresses) {
-        Some(connection) => connection,
-        None => connect_anew(upstream, &addresses).await?,
+    let (mut connection, was_kept) = match pool::take_h2c(&addresses) {
+        Some(connection) => (connection, true),
+        None => (connect_anew(upstream, &addresses).await?, false),
     };
     waits.arm(Wait::Answer, upstream.first_byte_timeout);
     // One that was kept has just been looked at: what it does not take, a new one takes.
@@ -148,10 +154,38 @@ pub(super) async fn send_request(
         tracing::debug!(%fault, "an application's connection that was kept is of no use");
         connection = connect_anew(upstream, &addresses).await?;
     }
+    let is_head = request.method() == Method::HEAD;
+    // A body is gone once it was read.
+    let again = upload.is_none().then(|| request.clone());
+    let is_repeatable = was_kept && request.method().is_idempotent();
+    let fault = match ask_once(connection, request, upload, waits).await {
+        Ok(answered) => return read_answer(answered, is_head),
+        Err(fault) => fault,
+    };
+    let Some(again) = again.filter(|_| fault.was_not_processed() || is_repeatable && fault.is_of_socket())
+    else {
+        return Err(fault);
+    };
+    waits.disarm(Wait::Answer);
+    let connection = connect_anew(upstream, &addresses).await?;
+    waits.arm(Wait::Answer, upstream.first_byte_timeout);
+    read_answer(ask_once(connection, again, None, waits).await?, is_head)
+}
+
+/// An answer's head with what it stands on.
+type H2cAnswered = (Response<RecvStream>, Rising, Box<H2cConnection>);
+
+async fn ask_once(
+    mut connection: Box<H2cConnection>,
+    request: Request<()>,
+    upload: Option<Upload>,
+    waits: &Waits,
+) -> Result<H2cAnswered, UpstreamFault> {
     let ends = upload.is_none();
     let (answer, stream) = connection.sender.send_request(request, ends).map_err(UpstreamFault::from_h2)?;
-    let rising = Rising { upload, stream, piece: Bytes::new() };
-    wait_for_answer(connection, rising, answer, waits).await
+    let mut rising = Rising { upload, stream, piece: Bytes::new() };
+    let answer = wait_for_answer(&mut connection, &mut rising, answer, waits).await?;
+    Ok((answer, rising, connection))
 }
 
 async fn connect_anew(
@@ -199,12 +233,12 @@ fn prepare_request(mut head: request::Parts, told: &Told) -> Result<Request<()>,
 }
 
 async fn wait_for_answer(
-    mut connection: Box<H2cConnection>,
-    mut rising: Rising,
+    connection: &mut H2cConnection,
+    rising: &mut Rising,
     mut answer: ResponseFuture,
     waits: &Waits,
-) -> Result<(response::Parts, Download), UpstreamFault> {
-    let answered = poll_fn(|context| {
+) -> Result<Response<RecvStream>, UpstreamFault> {
+    poll_fn(|context| {
         if waits.has_struck(Wait::Answer) {
             return Poll::Ready(Err(UpstreamFault::Late));
         }
@@ -223,11 +257,21 @@ async fn wait_for_answer(
             Some(fault) => Poll::Ready(Err(fault)),
             None => Poll::Pending,
         }
-    });
-    let (head, body) = Response::into_parts(answered.await?);
+    })
+    .await
+}
+
+fn read_answer(
+    (answer, rising, connection): H2cAnswered,
+    is_head: bool,
+) -> Result<(response::Parts, Download), UpstreamFault> {
+    let (head, body) = answer.into_parts();
+    is_framed_one_way(&head.headers).map_err(UpstreamFault::Answer)?;
+    let has_no_body = is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let state = if body.is_end_stream() { Falling::Over } else { Falling::Pieces };
-    let download = H2cDownload { body, rising, state, length, connection: Some(connection) };
+    let state = if has_no_body || body.is_end_stream() { Falling::Over } else { Falling::Pieces };
+    let left = length.filter(|_| state == Falling::Pieces);
+    let download = H2cDownload { body, rising, state, left, connection: Some(connection) };
     Ok((head, Download::over_h2c(download)))
 }
 
@@ -241,7 +285,9 @@ pub(super) async fn ask_status(
     path: &PathAndQuery,
     secret: Option<&(HeaderName, HeaderValue)>,
 ) -> Result<StatusCode, Box<dyn std::error::Error + Send + Sync>> {
-    let (sender, connection) = Builder::new().enable_push(false).handshake::<_, Bytes>(socket).await?;
+    let mut builder = Builder::new();
+    builder.enable_push(false).max_header_list_size(FIELDS);
+    let (sender, connection) = builder.handshake::<_, Bytes>(socket).await?;
     let authority = Authority::try_from(host.as_bytes())?;
     let uri =
         Uri::builder().scheme(Scheme::HTTP).authority(authority).path_and_query(path.clone()).build()?;
@@ -254,9 +300,14 @@ pub(super) async fn ask_status(
         answer.await.map(|answer| answer.status())
     };
     // Both in one future: when the answer is there, or time is up, the connection goes with it.
+    let mut asking = pin!(asking);
     tokio::select! {
-        status = asking => Ok(status?),
-        ended = connection => Err(ended.err().map_or_else(|| "it closed the connection".into(), Into::into)),
+        status = &mut asking => Ok(status?),
+        ended = connection => match poll_fn(|context| Poll::Ready(asking.as_mut().poll(context))).await {
+            // It came with the end.
+            Poll::Ready(status) => Ok(status?),
+            Poll::Pending => Err(ended.err().map_or_else(|| "it closed the connection".into(), Into::into)),
+        },
     }
 }
 
@@ -273,8 +324,8 @@ pub(super) struct H2cDownload {
     body: RecvStream,
     rising: Rising,
     state: Falling,
-    /// As the head announces it.
-    length: Option<u64>,
+    /// The bytes that are still to come, as the head announces them.
+    left: Option<u64>,
     connection: Option<Box<H2cConnection>>,
 }
 
@@ -289,18 +340,23 @@ impl H2cDownload {
             return Poll::Ready(None);
         }
         let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
-        let ended = connection.drive(context);
+        // The request goes on however much of the answer waits.
+        let risen = self.rising.rise(context);
+        // More is read once what was read is taken: else the socket would be emptied before anybody asks.
         let mut polled = Self::poll_body(&mut self.body, &mut self.state, context);
         if polled.is_pending() {
-            if let Err(fault) = self.rising.rise(context) {
+            let ended = connection.drive(context);
+            // What came with its last bytes is read first.
+            polled = Self::poll_body(&mut self.body, &mut self.state, context);
+            if let (Poll::Pending, Some(fault)) = (&polled, risen.err().or(ended)) {
                 polled = Poll::Ready(Some(Err(fault)));
-            } else if let Some(fault) = ended.or_else(|| connection.drive(context)) {
-                // What came with its last bytes is read first.
-                polled = match Self::poll_body(&mut self.body, &mut self.state, context) {
-                    Poll::Pending => Poll::Ready(Some(Err(fault))),
-                    polled => polled,
-                };
             }
+        } else if !self.rising.is_over() {
+            // What was said is written; its end is told when the answer has none.
+            let _ = connection.drive(context);
+        }
+        if let (Poll::Ready(Some(Ok(frame))), Some(left)) = (&polled, &mut self.left) {
+            *left = left.saturating_sub(frame.data_ref().map_or(0, |piece| piece.len() as u64));
         }
         match &polled {
             Poll::Ready(Some(Err(_))) => drop(self.connection.take()),
@@ -344,11 +400,16 @@ impl H2cDownload {
         self.state == Falling::Over || self.body.is_end_stream()
     }
 
+    /// Tells whether all of it was handed over, though the end of the stream may still be to come.
+    pub(super) fn has_all(&self) -> bool {
+        self.is_end_stream() || self.left == Some(0)
+    }
+
     /// The bytes that come, where that is known.
     pub(super) fn size_hint(&self) -> SizeHint {
-        match (self.state, self.length) {
+        match (self.state, self.left) {
             (Falling::Over, _) => SizeHint::with_exact(0),
-            (_, Some(length)) => SizeHint::with_exact(length),
+            (_, Some(left)) => SizeHint::with_exact(left),
             (_, None) => SizeHint::default(),
         }
     }
@@ -362,13 +423,11 @@ impl H2cDownload {
 }
 
 impl Drop for H2cDownload {
-    /// Whoever knows the length asks for nothing behind the last byte, where the end of the stream may stand by itself.
+    /// Whoever knows the length asks for nothing behind the last byte, where the end of the stream may stand by itself. The
+    /// stream goes with this, and the next one has a number of its own.
     fn drop(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            let _ = connection.drive(&mut Context::from_waker(Waker::noop()));
-            if self.is_end_stream() {
-                self.give_back();
-            }
+        if self.has_all() {
+            self.give_back();
         }
     }
 }

@@ -71,7 +71,8 @@ pub(super) fn give_back(mut connection: Box<AppConnection>) {
             pool.push((to.clone(), Vec::new()));
             pool.len() - 1
         });
-        if pool.iter().map(|(_, kept)| kept.len()).sum::<usize>() < KEPT_AT_MOST.get() {
+        let kept_here = pool.iter().map(|(_, kept)| kept.len()).sum::<usize>();
+        if kept_here + OVER_H2C.with_borrow(Vec::len) < KEPT_AT_MOST.get() {
             pool[at].1.push(kept);
         }
     });
@@ -93,8 +94,9 @@ pub(super) fn take_h2c(addresses: &[AppAddress]) -> Option<Box<H2cConnection>> {
 /// Keeps a connection over HTTP/2 whose exchange is over in both directions, if it can serve another request.
 pub(super) fn give_back_h2c(mut connection: Box<H2cConnection>) {
     if connection.is_idle() {
+        let elsewhere = POOL.with_borrow(|pool| pool.iter().map(|(_, kept)| kept.len()).sum::<usize>());
         OVER_H2C.with_borrow_mut(|kept| {
-            if kept.len() < KEPT_AT_MOST.get() {
+            if elsewhere + kept.len() < KEPT_AT_MOST.get() {
                 kept.push(KeptH2c { connection, since: Instant::now() });
             }
         });

@@ -13,6 +13,7 @@ mod drain;
 mod faults;
 mod floods;
 mod framing;
+mod h2c;
 mod headers;
 mod refusals;
 mod reload;

@@ -55,6 +55,8 @@ pub(crate) struct Wish {
     pub(crate) keyless: bool,
     /// Connections begin with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// The application is spoken to over HTTP/2.
+    pub(crate) h2c: bool,
 }
 
 impl Default for Wish {
@@ -71,6 +73,7 @@ impl Default for Wish {
             signs: false,
             keyless: false,
             proxy_protocol: false,
+            h2c: false,
         }
     }
 }
@@ -406,10 +409,9 @@ fn policy(wish: &Wish, version: u64) -> Arc<Policy> {
 
 fn rules(wish: &Wish, policy: Arc<Policy>, upstream: SocketAddr, pages: Pages) -> Rules {
     let address = wish.upstream.unwrap_or(upstream);
+    let at = HostPort::new(address.to_string().rsplit_once(':').unwrap().0, Some(address.port())).unwrap();
     let upstream = UpstreamSettings {
-        at: UpstreamPlace::Http(
-            HostPort::new(address.to_string().rsplit_once(':').unwrap().0, Some(address.port())).unwrap(),
-        ),
+        at: if wish.h2c { UpstreamPlace::H2c(at) } else { UpstreamPlace::Http(at) },
         connect_timeout: Duration::from_secs(2),
         first_byte_timeout: wish.first_byte,
         host: wish.host.clone(),

@@ -27,6 +27,13 @@ def run():
     elif call == "tick":
         for answer in channel.unary_stream("/rig.Rig/Tick")(b"", metadata=metadata, timeout=60):
             say(answer.decode())
+    elif call == "burst":
+        import time
+        answers = channel.unary_stream("/rig.Rig/Burst")(b"", metadata=metadata, timeout=60)
+        first = next(answers)
+        time.sleep(1)  # and takes nothing
+        rest = list(answers)
+        say("burst", first.decode(), len(rest), rest[-1].decode())
     elif call == "talk":
         import queue
         waiting = queue.Queue()

@@ -27,6 +27,11 @@ def tick(_, context):
         time.sleep(0.02)
 
 
+def burst(_, context):
+    for number in range(20_000):
+        yield b"%d" % number
+
+
 def talk(requests, context):
     for request in requests:
         yield b"heard " + request
@@ -41,6 +46,7 @@ server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("rig.Rig",
     "Unary": grpc.unary_unary_rpc_method_handler(unary),
     "Refuse": grpc.unary_unary_rpc_method_handler(refuse),
     "Tick": grpc.unary_stream_rpc_method_handler(tick),
+    "Burst": grpc.unary_stream_rpc_method_handler(burst),
     "Talk": grpc.stream_stream_rpc_method_handler(talk),
     "Gather": grpc.stream_unary_rpc_method_handler(gather),
 }),))
