@@ -135,9 +135,7 @@ impl Program {
 
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
-        if let Some(successor) = self.successors.pop() {
-            successor.signal(Signal::KILL);
-            successor.wait_dead();
+        if self.successors.pop().is_some() {
             return;
         }
         let mut child = self.child.take().unwrap();
@@ -286,7 +284,7 @@ impl Program {
     }
 }
 
-/// A process of the program that may be no child of the test.
+/// A process of the program that may be no child of the test. Dropped, it is killed: a test that fails leaves none behind.
 pub struct Process {
     pub pid: u32,
     process: OwnedFd,
@@ -320,12 +318,16 @@ impl Process {
     }
 }
 
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = pidfd_send_signal(&self.process, Signal::KILL); // it may have ended
+        self.wait_dead();
+    }
+}
+
 impl Drop for Program {
     fn drop(&mut self) {
-        for successor in self.successors.drain(..) {
-            let _ = pidfd_send_signal(&successor.process, Signal::KILL);
-            successor.wait_dead();
-        }
+        self.successors.clear();
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             let _ = child.wait();
