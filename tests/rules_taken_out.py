@@ -187,7 +187,7 @@ ROWS = [
          "        draining.store(true, Ordering::Release);\n        let _ = stop.send(true);\n"),
     ], "leaving::a_removal_is_heard"),
     ("stop: silent streams hold nothing up", [
-        ("proxy/src/server.rs",
+        ("proxy/src/drain.rs",
          "while self.live() > 0 && !is_silent() {",
          "while self.live() > 0 {"),
     ], "leaving::sockets_on_which_nothing_passes"),
