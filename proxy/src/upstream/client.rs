@@ -11,7 +11,7 @@ use super::app_connection::AppConnection;
 use super::download::Download;
 use super::fault::UpstreamFault;
 use super::outgoing_body::Outgoing;
-use super::{Upstream, connect, h2c, pool};
+use super::{Upstream, h2c, pool};
 use crate::clock::{Wait, Waits};
 use crate::field_set::{FieldKind, FieldSet};
 use crate::told::Told;
@@ -87,13 +87,8 @@ async fn connect_anew(
     upstream: &Upstream,
     addresses: &[AppAddress],
 ) -> Result<Box<AppConnection>, UpstreamFault> {
-    match connect::connect_app(addresses, upstream.tls(), upstream.connect_timeout).await {
-        Ok((socket, to)) => AppConnection::speak_over(socket, to, upstream).await,
-        Err(error) => {
-            upstream.look_up_anew();
-            Err(UpstreamFault::Connect(error))
-        }
-    }
+    let (socket, to) = upstream.connect(addresses).await?;
+    AppConnection::speak_over(socket, to, upstream).await
 }
 
 fn read_answer(

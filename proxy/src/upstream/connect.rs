@@ -11,6 +11,23 @@ use tokio::net::{TcpStream, UnixStream};
 use super::address::AppAddress;
 use super::app_socket::{AppSocket, RecordSocket};
 use super::app_tls::AppTls;
+use super::{Upstream, UpstreamFault};
+
+impl Upstream {
+    /// Connects to the first of its addresses that answers. Where none does they are looked up anew.
+    ///
+    /// # Errors
+    /// [`UpstreamFault::Connect`].
+    pub(super) async fn connect(
+        &self,
+        addresses: &[AppAddress],
+    ) -> Result<(AppSocket, AppAddress), UpstreamFault> {
+        connect_app(addresses, self.tls(), self.connect_timeout).await.map_err(|error| {
+            self.look_up_anew();
+            UpstreamFault::Connect(error)
+        })
+    }
+}
 
 /// Connects to the first of these addresses that answers, each within `limit`. Says which it was.
 ///

@@ -21,7 +21,7 @@ use super::app_socket::AppSocket;
 use super::client::is_framed_one_way;
 use super::download::Download;
 use super::fault::UpstreamFault;
-use super::{Upstream, connect, pool};
+use super::{Upstream, pool};
 use crate::clock::{Wait, Waits};
 use crate::told::Told;
 use crate::upload::Upload;
@@ -144,7 +144,7 @@ pub(super) async fn send_request(
 ) -> Result<(response::Parts, Download), UpstreamFault> {
     let addresses = upstream.addresses().await;
     let request = prepare_request(*head, told)?;
-    let (mut connection, was_kept) = match pool::take_h2c(&addresses) {
+    let (mut connection, mut was_kept) = match pool::take_h2c(&addresses) {
         Some(connection) => (connection, true),
         None => (connect_anew(upstream, &addresses).await?, false),
     };
@@ -152,7 +152,7 @@ pub(super) async fn send_request(
     // One that was kept has just been looked at: what it does not take, a new one takes.
     if let Err(fault) = poll_fn(|context| connection.sender.poll_ready(context)).await {
         tracing::debug!(%fault, "an application's connection that was kept is of no use");
-        connection = connect_anew(upstream, &addresses).await?;
+        (connection, was_kept) = (connect_anew(upstream, &addresses).await?, false);
     }
     let is_head = request.method() == Method::HEAD;
     // A body is gone once it was read.
@@ -192,18 +192,9 @@ async fn connect_anew(
     upstream: &Upstream,
     addresses: &[AppAddress],
 ) -> Result<Box<H2cConnection>, UpstreamFault> {
-    match connect::connect_app(addresses, upstream.tls(), upstream.connect_timeout).await {
-        Ok((socket, to)) => {
-            let spoken =
-                tokio::time::timeout(upstream.connect_timeout, H2cConnection::speak_over(socket, to));
-            let late = |_| UpstreamFault::Connect(std::io::ErrorKind::TimedOut.into());
-            spoken.await.map_err(late)?
-        }
-        Err(error) => {
-            upstream.look_up_anew();
-            Err(UpstreamFault::Connect(error))
-        }
-    }
+    let (socket, to) = upstream.connect(addresses).await?;
+    let spoken = tokio::time::timeout(upstream.connect_timeout, H2cConnection::speak_over(socket, to));
+    spoken.await.map_err(|_| UpstreamFault::Connect(std::io::ErrorKind::TimedOut.into()))?
 }
 
 /// The request with what is told beside it, and without what HTTP/2 has no place for (RFC 9113 §8.2.2).

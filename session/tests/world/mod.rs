@@ -1,5 +1,5 @@
 //! What the tests of this crate share: a policy of one app, people, and rows as the store would read them.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, reason = "each test binary takes a part of it")]
 
 use std::sync::Arc;
 
