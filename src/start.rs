@@ -192,7 +192,7 @@ pub(crate) async fn start_program(
     let (path, turn) = (path.to_owned(), ReloadTurn::default());
     let reload = Reload { path, version, core, live, gate, own, fetch, log, access_log, turn };
     if let Some(replaced) = replaced {
-        handover::tell_serving(reload.core.revocation.predecessors(), replaced).await?;
+        reload.core.revocation.predecessors().tell_serving(replaced).await?;
         upgrades.note_taken();
     }
     tell_addresses(file);

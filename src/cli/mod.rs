@@ -18,6 +18,7 @@ mod reach;
 mod reference;
 mod relink;
 mod schema;
+mod status;
 mod store;
 mod token;
 mod upgrade;
@@ -115,6 +116,9 @@ pub(crate) enum ShortCommand {
     /// codes: 0 nothing failed, 1 something did, 78 bad configuration.
     #[command(after_help = "Example: portcullis doctor --json")]
     Doctor(doctor::Doctor),
+    /// Tell whether the program serves. It is asked, and nobody else: fit for the health check of a container.
+    #[command(after_help = "Example: portcullis status")]
+    Status(status::Status),
     /// Put the program file that is there now in the place of the process that serves, without a gap.
     ///
     /// The next process takes over the sockets. The one before carries what has begun there to its end, and hears every
@@ -146,6 +150,7 @@ impl ShortCommand {
             Self::Store(orders) => orders.answer(config),
             Self::Keys(keys) => keys.answer(config),
             Self::Doctor(doctor) => doctor.answer(config),
+            Self::Status(status) => status.answer(config),
             Self::Upgrade(upgrade) => upgrade.answer(config),
             Self::Audit(orders) => orders.answer(config),
             Self::Manuals(manuals) => manuals.answer(),

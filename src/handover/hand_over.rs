@@ -158,14 +158,17 @@ pub(crate) async fn hand_over(
     // Those that were replaced before may take their time to answer.
     ticks::save_seen(&core).await;
 
-    let quiet = match Quiet::make(running, imports).await {
-        Ok(quiet) => quiet,
+    let (quiet, mark) = match Quiet::make(running, imports).await {
+        Ok(made) => made,
         Err((quiet, error)) => return Err(take_back(running, *quiet, heir, error).await),
     };
     let (words, mut heard) = mpsc::channel(4);
     let following = match give_everything(running, &quiet, line, words).await {
         Ok(following) => following,
-        Err(error) => return Err(take_back(running, quiet, heir, error).await),
+        Err(error) => {
+            drop(mark);
+            return Err(take_back(running, quiet, heir, error).await);
+        }
     };
     let serving = tokio::select! {
         serving = timeout(SERVE, wait_for_serving(&mut heard)) => {
@@ -186,11 +189,10 @@ pub(crate) async fn hand_over(
         Ok(done) => done,
         Err(error) => {
             following.abort();
+            drop(mark);
             return Err(take_back(running, quiet, heir, error).await);
         }
     };
-    let Quiet { mark, .. } = quiet;
-    let Some(mark) = mark else { return Err(HandOverError::Writes) };
     heir.serves = true;
     let leads = successor_process(&heir).map_err(HandOverError::Descriptors);
     *reloads = match leads {
@@ -209,6 +211,8 @@ pub(crate) async fn hand_over(
         "another process has taken over: this one carries what has begun to its end"
     );
     tokio::spawn(async move { heir.child.wait().await }); // that no name without a process is left
+    // Whoever waited to write learns now that another process leads.
+    drop(quiet);
     Ok(ReplacedProcess { words: heard, _mark: mark })
 }
 
@@ -318,19 +322,25 @@ struct Quiet {
     rests: bool,
     road: Option<OwnedRwLockWriteGuard<()>>,
     known: Vec<KnownProcess>,
-    mark: Option<ReplacedMark>,
 }
 
 impl Quiet {
-    async fn make(running: &mut Running, imports: ImportsTurn) -> Result<Self, (Box<Self>, HandOverError)> {
-        let mut quiet = Self { imports, rests: false, road: None, known: Vec::new(), mark: None };
+    /// Makes this process one, and marks it as one that is replaced.
+    ///
+    /// # Errors
+    /// [`HandOverError`], with how far it came: that is to be taken back.
+    async fn make(
+        running: &mut Running,
+        imports: ImportsTurn,
+    ) -> Result<(Self, ReplacedMark), (Box<Self>, HandOverError)> {
+        let mut quiet = Self { imports, rests: false, road: None, known: Vec::new() };
         match quiet.become_quiet(running).await {
-            Ok(()) => Ok(quiet),
+            Ok(mark) => Ok((quiet, mark)),
             Err(error) => Err((Box::new(quiet), error)),
         }
     }
 
-    async fn become_quiet(&mut self, running: &mut Running) -> Result<(), HandOverError> {
+    async fn become_quiet(&mut self, running: &mut Running) -> Result<ReplacedMark, HandOverError> {
         let core = running.reload.core.clone();
         running.lead.pause();
         core.turn.move_away(ANSWERS).await;
@@ -345,12 +355,10 @@ impl Quiet {
         core.store.rest().await;
         let predecessors = core.revocation.predecessors();
         self.known = predecessors.detach().await.map_err(HandOverError::Descriptors)?;
-        let mark = ReplacedMark::make(running.state()).map_err(|error| match error {
+        ReplacedMark::make(running.state()).map_err(|error| match error {
             NotLocked::Io(error) => HandOverError::Mark(error),
             NotLocked::Held(_) => HandOverError::Mark(io::ErrorKind::WouldBlock.into()),
-        })?;
-        self.mark = Some(mark);
-        Ok(())
+        })
     }
 }
 
@@ -441,8 +449,7 @@ async fn go_on(
     let core = running.reload.core.clone();
     let _ = child.start_kill(); // it may have ended
     child.wait().await?;
-    let Quiet { imports, rests, road, known, mark } = quiet;
-    drop(mark);
+    let Quiet { imports, rests, road, known } = quiet;
     if rests {
         if let Err(error) = running.lock.sign() {
             // It is for people to read.

@@ -24,7 +24,7 @@ pub(crate) use self::predecessors::{Predecessors, StillThere};
 pub(crate) use self::relay::{SOCKET as RELAY_SOCKET, answer_in_turn, relay_request, relay_router};
 pub(crate) use self::sockets::InheritedSockets;
 pub(crate) use self::strays::{Stray, end_strays};
-pub(crate) use self::successor::{Inheritance, Succession, TakeOverError, tell_serving};
+pub(crate) use self::successor::{Inheritance, Succession, TakeOverError};
 pub(crate) use self::turn::Turn;
 pub(crate) use self::upgrades::{UpgradeBegun, UpgradeState, Upgrades};
 pub(crate) use self::words::Former;

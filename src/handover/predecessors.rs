@@ -194,8 +194,8 @@ impl Predecessors {
     /// Tells the one that has handed over that this process serves on every socket.
     ///
     /// # Errors
-    /// [`StillThere`].
-    pub(super) async fn tell_serving(&self, pid: u32) -> Result<(), StillThere> {
+    /// [`StillThere`]: it does not hear it, and does not end.
+    pub(crate) async fn tell_serving(&self, pid: u32) -> Result<(), StillThere> {
         let replaced = self.all.lock().iter().find(|one| one.former.pid == pid).cloned();
         // It may have ended by now, and with it what it carried.
         let Some(replaced) = replaced else { return Ok(()) };

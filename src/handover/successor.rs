@@ -12,11 +12,11 @@ use portcullis_config::File;
 use rustix::net::sockopt::socket_domain;
 use tokio::time::timeout;
 
+use super::Predecessors;
 use super::line::{HandoverLine, send_blocking};
 use super::predecessors::KnownProcess;
 use super::sockets::InheritedSockets;
 use super::words::{Demand, Former, Numbered, Reply, Successor, WORDS};
-use super::{Predecessors, StillThere};
 
 /// The time that the process which serves has to stop to write, and to hand over.
 const HAND_OVER: Duration = Duration::from_secs(60);
@@ -161,12 +161,4 @@ impl Succession {
         known.push(KnownProcess { former: Former { pid, version }, line: own, process });
         Ok(Inheritance { state_lock, database_lock, sockets: inherited, known })
     }
-}
-
-/// Tells the process that was replaced that this one serves on every socket.
-///
-/// # Errors
-/// [`StillThere`]: it does not hear it, and does not end.
-pub(crate) async fn tell_serving(predecessors: &Predecessors, replaced: u32) -> Result<(), StillThere> {
-    predecessors.tell_serving(replaced).await
 }

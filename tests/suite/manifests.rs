@@ -3,12 +3,16 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use portcullis_config::{Environment, Loaded, load_text};
 use serde_json::Value;
 
-use crate::rig::shape::read_example;
+use crate::needs;
+use crate::rig::peer;
+use crate::rig::shape::{examples, read_example};
+use crate::rig::shipped::printed;
 
 /// Beside `stop_grace`: the last lines of a log, and the database.
 const MORE_THAN_GRACE: u64 = 20;
@@ -55,6 +59,63 @@ fn load(text: &str, secrets: &str) -> Loaded {
 fn loaded_of_kubernetes() -> Loaded {
     let map = manifest("ConfigMap");
     load(map["data"]["portcullis.yaml"].as_str().unwrap(), "/run/secrets/portcullis")
+}
+
+/// The file for Compose as docker compose's own library understands it.
+fn compose_as_loaded() -> Value {
+    let mut load = Command::new(peer::cache().join("compose/load"));
+    load.arg(examples().join("compose/compose.yaml"));
+    serde_json::from_str(&printed(&mut load)).unwrap()
+}
+
+#[test]
+fn compose_is_read_by_the_library_of_docker_compose_as_it_is_read_here() {
+    needs!("compose");
+    let (here, there) = (compose(), compose_as_loaded());
+    let (gate, loaded) = (&here["services"]["portcullis"], &there["services"]["portcullis"]);
+    for key in ["image", "user", "read_only", "cap_drop", "security_opt", "tmpfs", "ulimits"] {
+        assert!(!gate[key].is_null(), "{key}");
+        assert_eq!(gate[key], loaded[key], "{key}");
+    }
+    assert_eq!(gate["healthcheck"]["test"], loaded["healthcheck"]["test"]);
+    assert_eq!(loaded["stop_grace_period"], "1m0s");
+    let published: BTreeSet<String> = loaded["ports"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|port| format!("{}:{}", port["published"].as_str().unwrap(), port["target"]))
+        .collect();
+    assert_eq!(published, texts(&gate["ports"]).iter().map(|port| (*port).to_owned()).collect());
+    assert!(there["services"]["app"]["ports"].is_null());
+    assert_eq!(there["networks"]["inside"]["internal"], true);
+    let granted: Vec<&str> =
+        loaded["secrets"].as_array().unwrap().iter().map(|one| one["target"].as_str().unwrap()).collect();
+    assert_eq!(
+        granted,
+        texts(&gate["secrets"]).iter().map(|name| format!("/run/secrets/{name}")).collect::<Vec<_>>()
+    );
+}
+
+/// The versions that the manifests are for: the oldest that the README names, and the newest whose schemas are there.
+#[test]
+fn kubernetes_finds_nothing_wrong_with_the_manifests() {
+    needs!("kubernetes");
+    let readme = read_example("kubernetes/README.md");
+    let oldest = readme.split_once("Kubernetes 1.").unwrap().1.split(' ').next().unwrap();
+    let judge = |more: &[&str]| {
+        let mut validate = Command::new(peer::cache().join("kubernetes/bin/kubernetes-validate"));
+        validate.args(["--strict", "--no-warn"]).args(more).arg(examples().join("kubernetes/wiki.yaml"));
+        let output = validate.output().unwrap();
+        let said =
+            String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+        (output.status.success(), said)
+    };
+    for more in [&["-k", &*format!("1.{oldest}")][..], &[]] {
+        let (is_fine, said) = judge(more);
+        assert!(is_fine && said.matches(" passed for resource ").count() == 6, "{said}");
+    }
+    // A node that is older does not know how to sleep.
+    assert!(!judge(&["-k", "1.28"]).0);
 }
 
 #[test]
@@ -105,8 +166,8 @@ fn compose_runs_what_the_configuration_says() {
     for needed in ["/etc/portcullis/portcullis.yaml", "/etc/portcullis/tls", of["state"].as_str().unwrap()] {
         assert!(targets.iter().any(|target| target == needed), "{needed}");
     }
-    let health = gate["healthcheck"]["test"].to_string();
-    assert!(health.contains(&of["listen"]["health"].as_str().unwrap().replace(':', "/")), "{health}");
+    let health = texts(&gate["healthcheck"]["test"]);
+    assert!(health.contains(&&*format!("--state={}", of["state"].as_str().unwrap())), "{health:?}");
     let wait: u64 = gate["stop_grace_period"].as_str().unwrap().strip_suffix('s').unwrap().parse().unwrap();
     assert!(of["stop_grace"].is_null() && wait >= 30 + MORE_THAN_GRACE, "{wait}");
     // The image is that user's, and the folder of the state in it too.
@@ -166,9 +227,8 @@ fn kubernetes_waits_for_as_long_as_a_drain_may_take() {
     let set = manifest("StatefulSet");
     let pod = &set["spec"]["template"]["spec"];
     let gate = &pod["containers"][0];
-    let before = texts(&gate["lifecycle"]["preStop"]["exec"]["command"]);
-    assert_eq!(before[0], "sleep");
-    let before: u64 = before[1].parse().unwrap();
+    // By the node: the image has no program that sleeps.
+    let before = gate["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
     let wait = Duration::from_secs(pod["terminationGracePeriodSeconds"].as_u64().unwrap());
     let needed = Duration::from_secs(before + MORE_THAN_GRACE) + loaded.file.stop_grace;
     assert!(before > 0 && wait >= needed, "{wait:?} of {needed:?}");

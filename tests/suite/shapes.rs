@@ -2,7 +2,6 @@
 //! pod, and two of them on one machine.
 
 use std::net::SocketAddr;
-use std::process::Command;
 
 use http::Method;
 use rustix::process::Signal;
@@ -12,7 +11,7 @@ use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::front::SCIM;
 use crate::rig::idp::sign_in;
-use crate::rig::program::{Program, bounded};
+use crate::rig::program::{Program, binary, bounded};
 use crate::rig::settings::Settings;
 use crate::rig::shape::{
     DirectoryOverTls, client_of, install_text, read_example, replace_each, settings_at, write_certificate,
@@ -104,18 +103,17 @@ async fn as_in_compose() {
     );
     let program = serves_by_itself(settings.clone(), program, app, redirect).await;
 
-    // The health check of the file, word for word but for the port.
+    // The health check of the file, word for word but for the folder.
     let compose: Value = serde_saphyr::from_str(&read_example("compose/compose.yaml")).unwrap();
     let words = compose["services"]["portcullis"]["healthcheck"]["test"].as_array().unwrap();
     let words: Vec<&str> = words.iter().map(|word| word.as_str().unwrap()).collect();
+    assert_eq!(words[..2], ["CMD", "portcullis"]);
+    let state = program.folder().join("state").display().to_string();
     let is_well = || {
-        let mut command = Command::new(words[1]);
-        for word in &words[2..] {
-            command.arg(word.replace("/127.0.0.1/8082", &format!("/127.0.0.1/{}", settings.health.port())));
-        }
+        let mut command = binary();
+        command.args(words[2..].iter().map(|word| word.replace("/var/lib/portcullis", &state)));
         bounded(command).status.success()
     };
-    assert_eq!(words[0], "CMD");
     assert!(is_well());
     drop(program);
     assert!(!is_well());

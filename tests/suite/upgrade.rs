@@ -13,7 +13,7 @@ use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::idp::{Op, sign_in_until};
 use crate::rig::load::Clients;
-use crate::rig::program::Program;
+use crate::rig::program::{Program, binary, bounded};
 use crate::rig::raw::RawSocket;
 use crate::rig::settings::Settings;
 use crate::rig::stage::Stage;
@@ -313,6 +313,44 @@ async fn a_login_that_began_before_ends_after() {
     let page = browser.open(answer.as_str()).await;
     assert_eq!(page.status(), 200, "{}", page.text());
     before.is_gone().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_says_who_serves_and_who_carries_something_still() {
+    let mut stage = Stage::seeded(|_| {}, &[ALICE]).await;
+    let ask = async |stage: &Stage, words: &[&str]| {
+        let output = stage.program.command_beside(&[&["status"], words].concat()).await;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let held = Held::open(&stage.visitor(ALICE), &stage.app).await;
+    let before = stage.program.upgrade().await;
+    let (pid, version) = (stage.program.pid(), env!("CARGO_PKG_VERSION"));
+    let told = format!(
+        "The process with pid {pid} serves, version {version}.\nThe one with pid {}, version {version}, was replaced and \
+         carries what had begun there to its end.\n",
+        before.pid
+    );
+    assert_eq!(ask(&stage, &[]).await, (Some(0), told, String::new()));
+    let (_, json, _) = ask(&stage, &["--json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((&json["pid"], &json["replaced"][0]["pid"]), (&json!(pid), &json!(before.pid)));
+    // Whatever became of the file meanwhile, the folder is enough.
+    std::fs::write(stage.program.folder().join("portcullis.yaml"), "nothing: [").unwrap();
+    let state = stage.program.folder().join("state").display().to_string();
+    let mut by_folder = binary();
+    by_folder.args(["status", "--state", &state]);
+    assert_eq!(bounded(by_folder).status.code(), Some(0));
+    stage.program.write();
+    drop(held);
+    // Nobody who hangs is said to serve.
+    stage.program.signal(Signal::STOP);
+    let (code, _, error) = ask(&stage, &[]).await;
+    assert!(code == Some(1) && error.contains("did not answer within 5 s"), "{code:?} {error}");
+    stage.program.signal(Signal::CONT);
+    stage.program.kill();
+    let (code, _, error) = ask(&stage, &[]).await;
+    assert!(code == Some(1) && error.contains("no program serves with the state folder"), "{code:?} {error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,6 +204,12 @@ pub fn unpack_image(archive: &Path, folder: &Path) -> Image {
     let config = read(&blob(&manifest["config"]["digest"]));
     let layers = manifest["layers"].as_array().unwrap();
     assert_eq!(layers.len(), 1);
+    let older = read(&layout.join("manifest.json"));
+    for (named, digest) in
+        [(&older[0]["Config"], &manifest["config"]["digest"]), (&older[0]["Layers"][0], &layers[0]["digest"])]
+    {
+        assert_eq!(layout.join(named.as_str().unwrap()), blob(digest), "the other form has the same blobs");
+    }
     let layer = blob(&layers[0]["digest"]);
     let unpacked = printed(Command::new("sh").args(["-c", "gzip -dc \"$0\" | sha256sum"]).arg(&layer));
     assert_eq!(config["rootfs"]["diff_ids"][0], format!("sha256:{}", unpacked.split(' ').next().unwrap()));

@@ -1,0 +1,67 @@
+//! `status`: whether a program serves with this state folder. It asks that one alone, so a container can ask every few
+//! seconds.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::home::StateFolder;
+use super::reach::{ReachError, ask_program, build_runtime};
+use crate::condition::ProgramCondition;
+use crate::terminal::{Exit, print_error, print_text};
+
+/// Tells whether the program serves.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    named: StateFolder,
+    /// Print what the program knows of itself as one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Reasons why nobody is said to serve.
+#[derive(Debug, thiserror::Error)]
+enum StatusError {
+    #[error(transparent)]
+    Reach(#[from] ReachError),
+    #[error("no program serves with the state folder {}. Start one: portcullis run", .0.display())]
+    NoProgram(PathBuf),
+}
+
+impl Status {
+    pub(super) fn answer(self, config: Option<&Path>) -> Exit {
+        let home = match self.named.home(config) {
+            Ok(home) => home,
+            Err(exit) => return exit,
+        };
+        let asked = build_runtime().map_err(StatusError::Reach).and_then(|runtime| {
+            let asked = ask_program::<ProgramCondition>(&home.state, "/condition");
+            runtime.block_on(asked)?.ok_or(StatusError::NoProgram(home.state))
+        });
+        match asked {
+            Ok(condition) if self.json => {
+                print_text(&format!("{}\n", serde_json::json!(condition)));
+                Exit::Fine
+            }
+            Ok(condition) => {
+                print_text(&status_text(&condition));
+                Exit::Fine
+            }
+            Err(error) => print_error(&error),
+        }
+    }
+}
+
+fn status_text(condition: &ProgramCondition) -> String {
+    let ProgramCondition { version, pid, .. } = condition;
+    let mut text = format!("The process with pid {pid} serves, version {version}.\n");
+    for former in &condition.replaced {
+        let line = format!(
+            "The one with pid {}, version {}, was replaced and carries what had begun there to its end.\n",
+            former.pid, former.version
+        );
+        text.push_str(&line);
+    }
+    text
+}
