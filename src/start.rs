@@ -366,11 +366,12 @@ async fn bind_ports(
         tls,
         proxy_protocol: file.listen.proxy.proxy_protocol,
     };
+    let exemplars = gate.exemplars();
     let server = Server::bind_listeners(gate, &[listener], limits, None, inherited.tcp())?;
     let mut ports = vec![LeadPort {
         pauses: false,
         bound: listeners::bind_tcp("listen.health", file.listen.health.address, &mut inherited).await?,
-        router: health::health_router(core, live, registry, draining.clone()),
+        router: health::health_router(core, live, (registry, exemplars), draining.clone()),
         port: Port::new("health", shares.health, &core.metrics),
     }];
     if live.in_force().scim.is_some() {

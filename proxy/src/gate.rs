@@ -24,6 +24,7 @@ use crate::assertion::AssertionSigner;
 use crate::clock::Waits;
 use crate::exchange::Exchange;
 use crate::field_set::{FieldKind, FieldSet};
+use crate::latency::Exemplars;
 use crate::line::Line;
 use crate::metrics::Metrics;
 use crate::open::Open;
@@ -105,6 +106,11 @@ impl Gate {
             rules,
             recorder,
         })
+    }
+
+    /// The requests by which what it measures can be followed.
+    pub fn exemplars(&self) -> Exemplars {
+        self.recorder.metrics.exemplars()
     }
 
     /// Whoever is at the other end of a new socket.

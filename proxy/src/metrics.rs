@@ -6,7 +6,7 @@ use prometheus_client::registry::Registry;
 
 use portcullis_session::Ended;
 
-use crate::latency::Latency;
+use crate::latency::{Exemplars, Latency};
 use crate::logged_decision::LoggedDecision;
 use crate::proxy_header::ProxyHeaderFault;
 use crate::striped::Striped;
@@ -48,6 +48,8 @@ pub(crate) struct Metrics {
     pub(crate) log_lines_dropped: Counter,
 }
 
+const GATE_SECONDS: &str = "portcullis_gate_seconds";
+const UPSTREAM_SECONDS: &str = "portcullis_upstream_seconds";
 /// Of ours, in microseconds: memory alone is within the first ones, a read of the store is behind them.
 const GATE_BOUNDS: [u64; 13] =
     [25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 500_000, 1_000_000];
@@ -63,6 +65,11 @@ struct Labels {
 }
 
 impl Metrics {
+    /// The requests by which the histograms can be followed.
+    pub(crate) fn exemplars(&self) -> Exemplars {
+        Exemplars::new([(GATE_SECONDS, self.gate.clone()), (UPSTREAM_SECONDS, self.upstream.clone())])
+    }
+
     pub(crate) fn register(registry: &mut Registry) -> Self {
         fn register_family<const N: usize>(
             registry: &mut Registry,
@@ -83,12 +90,12 @@ impl Metrics {
         registry.register("portcullis_exchanges", "Exchanges in flight", live.clone());
         let (gate, upstream) = (Latency::new(GATE_BOUNDS), Latency::new(UPSTREAM_BOUNDS));
         registry.register(
-            "portcullis_gate_seconds",
+            GATE_SECONDS,
             "From the head of a request until it may go to the application",
             gate.clone(),
         );
         registry.register(
-            "portcullis_upstream_seconds",
+            UPSTREAM_SECONDS,
             "From then until the head of the application's answer is here",
             upstream.clone(),
         );

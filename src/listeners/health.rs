@@ -4,6 +4,7 @@
 //! a library. `/readyz` never asks the IdP or the app: their outage is not ours, and taking every process out of
 //! service would only add to it. Every answer comes within seconds, whatever hangs.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -16,6 +17,7 @@ use axum::routing::get;
 use futures_util::future::BoxFuture;
 use portcullis_config::Expiry;
 use portcullis_policy::Timestamp;
+use portcullis_proxy::Exemplars;
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
@@ -36,6 +38,8 @@ type AppProbe = Arc<dyn Fn() -> Option<Arc<AppHealth>> + Send + Sync>;
 struct Health {
     /// Every metric of the process.
     registry: Registry,
+    /// The requests by which some of them can be followed.
+    exemplars: Exemplars,
     /// Those of the program.
     metrics: Arc<Metrics>,
     /// Asked before the metrics are written down.
@@ -52,13 +56,14 @@ struct Health {
 pub(crate) fn health_router(
     core: &Arc<Core>,
     live: &Arc<Current>,
-    registry: Registry,
+    (registry, exemplars): (Registry, Exemplars),
     draining: Arc<AtomicBool>,
 ) -> Router {
     let (metrics, store) = (core.metrics.clone(), core.store.clone());
     let (looked, configured) = ((core.clone(), live.clone()), live.clone());
     serve_health(Health {
         registry,
+        exemplars,
         metrics,
         look: Arc::new(move || read_gauges(&looked.0, &looked.1.in_force())),
         store: Arc::new(move || {
@@ -128,18 +133,20 @@ async fn answer_ready(State(health): State<Arc<Health>>) -> Response {
 }
 
 async fn answer_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let is_open = accept.contains("application/openmetrics-text");
     // The system is asked about this process too, which may take it a moment.
     let written = tokio::task::spawn_blocking(move || {
         health.metrics.set_gauges(&(health.look)());
         let mut text = String::with_capacity(16 * 1024);
-        prometheus_client::encoding::text::encode(&mut text, &health.registry).map(|()| text)
+        prometheus_client::encoding::text::encode(&mut text, &health.registry)?;
+        Ok::<_, fmt::Error>(if is_open { health.exemplars.add_to(&text) } else { text })
     });
     let Ok(Ok(text)) = written.await else {
         return text_answer(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n");
     };
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // The text is both: what OpenMetrics adds is a comment to the older format.
-    let kind = if accept.contains("application/openmetrics-text") {
+    // Without exemplars the text is both: what else OpenMetrics adds is a comment to the older format.
+    let kind = if is_open {
         "application/openmetrics-text; version=1.0.0; charset=utf-8"
     } else {
         "text/plain; version=0.0.4; charset=utf-8"
@@ -185,7 +192,15 @@ mod tests {
             let figures = Figures { sessions: 7, accounts: 1, exchanges: 0, strangers: 0 };
             Gauges { figures, ..Gauges::default() }
         });
-        Health { registry, metrics, look, store, draining: Arc::default(), app: Arc::new(|| None) }
+        Health {
+            registry,
+            exemplars: Exemplars::default(),
+            metrics,
+            look,
+            store,
+            draining: Arc::default(),
+            app: Arc::new(|| None),
+        }
     }
 
     fn well() -> StoreProbe {

@@ -9,6 +9,7 @@ mod play;
 #[path = "../suite/rig/mod.rs"]
 mod rig;
 
+mod containers;
 mod crashes;
 mod directory;
 mod floods;

@@ -46,7 +46,7 @@ fn outside_of_cargo(program: impl AsRef<OsStr>) -> Command {
 }
 
 /// The one file of what is shipped whose name ends like this.
-fn shipped_file(end: &str) -> PathBuf {
+pub fn shipped_file(end: &str) -> PathBuf {
     let ends = |path: &PathBuf| path.to_string_lossy().ends_with(end);
     let mut found = fs::read_dir(shipped()).unwrap().map(|entry| entry.unwrap().path()).filter(ends);
     let file = found.next().unwrap_or_else(|| panic!("nothing ends in {end}"));

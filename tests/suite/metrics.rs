@@ -52,15 +52,23 @@ async fn the_format_is_as_its_authors_read_it() {
     needs!("openmetrics");
     const READ: &str = "import sys\n\
         from prometheus_client.openmetrics.parser import text_string_to_metric_families as read\n\
-        names = [family.name for family in read(sys.stdin.read())]\n\
+        families = list(read(sys.stdin.read()))\n\
+        names = [family.name for family in families]\n\
+        followed = {sample.name: sample.exemplar.labels['trace_id'] for family in families for sample in family.samples if sample.exemplar}\n\
+        assert followed == {name: sys.argv[1] for name in ['portcullis_gate_seconds_bucket', 'portcullis_upstream_seconds_bucket']}, followed\n\
         assert 'portcullis_gate_seconds' in names and 'process_open_fds' in names, names\n\
         print(len(names))";
     let stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    // It is asked for by a look; an older reader gets none.
+    assert!(!text(&stage).await.contains("trace_id"));
     assert_eq!(stage.visitor("alice@corp.test").status("/page").await, 200);
+    let trace = stage.app.last("/page").unwrap().header("x-request-id").unwrap();
+    let older = wire::get(stage.program.settings.health, "localhost", "/metrics").await.unwrap().text();
+    assert!(!older.contains("trace_id"), "{older}");
     let text = text(&stage).await;
     let mut command = Command::new(peer::cache().join("openmetrics/bin/python"));
     let mut reader = command
-        .args(["-c", READ])
+        .args(["-c", READ, &trace])
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

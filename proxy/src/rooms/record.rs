@@ -106,6 +106,10 @@ impl Record {
         }
     }
 
+    fn trace(&self) -> Option<&Trace> {
+        self.line.as_ref()?.trace.as_ref()
+    }
+
     pub(crate) fn line(&self) -> Option<&Line> {
         self.line.as_deref()
     }
@@ -140,7 +144,7 @@ impl Record {
     pub(crate) fn note_pass(&mut self, pass: &Pass) {
         self.note_decision(if pass.is_public() { LoggedDecision::Public } else { LoggedDecision::Allow }, "");
         if let Some(decided) = self.decided {
-            self.peer.recorder().metrics.gate.observe(decided - self.started);
+            self.peer.recorder().metrics.gate.observe(decided - self.started, self.trace());
         }
         self.note(|line| line.pass = Some(pass.clone()));
     }
@@ -162,7 +166,7 @@ impl Record {
     pub(crate) fn note_status(&mut self, status: u16) {
         let since = self.decided.map(|decided| decided.elapsed());
         if let Some(since) = since {
-            self.peer.recorder().metrics.upstream.observe(since);
+            self.peer.recorder().metrics.upstream.observe(since, self.trace());
         }
         let since = since.map(|since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         self.note(|line| {
