@@ -424,6 +424,14 @@ async fn a_public_address_that_leads_elsewhere_is_found() {
     fs::write(&path, file.replace("provisioning: scim", "provisioning: sometimes")).unwrap();
     let (code, said) = scene.run(&["doctor"]);
     assert!(code == Some(78) && said.contains("provisioning"), "{said}");
+    // For programs it is a check like others.
+    let checks = scene.checks(78);
+    assert_eq!(checks.len(), 1, "nothing else is looked at: {checks:?}");
+    let (state, detail) = &checks["portcullis configuration"];
+    assert!(
+        state == "fail" && detail.contains("portcullis.yaml, line ") && detail.contains("provisioning: "),
+        "{detail}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portcullis_config::{Environment, File, Loaded, Problem};
+use portcullis_config::{Environment, File, Loaded, Problem, Problems};
 use portcullis_keys::Keyring;
 use portcullis_policy::{DirectoryId, OrgId, Timestamp};
 use portcullis_sso::Fetch;
@@ -19,7 +19,7 @@ use crate::fetch;
 use crate::foreign::Foreign;
 use crate::keyring;
 use crate::settings;
-use crate::terminal::{Exit, config_path, print_error, tell_problems};
+use crate::terminal::{Exit, config_path, print_error};
 
 /// The time that a look at the database may take.
 const GLANCE: Duration = Duration::from_secs(10);
@@ -32,6 +32,14 @@ pub(super) struct Checkup {
     pub(super) program: Result<Option<ProgramCondition>, ReachError>,
     pub(super) database: Glanced,
     runtime: Runtime,
+}
+
+/// Reasons why nothing is examined.
+pub(super) enum NotExamined {
+    /// The configuration has problems, of which nobody was told yet.
+    Configuration(Problems),
+    /// The reason was printed; the code to end with.
+    Failed(Exit),
 }
 
 /// The database, as far as it could be looked at.
@@ -52,16 +60,16 @@ impl Checkup {
     /// Reads the configuration and looks at what lies here.
     ///
     /// # Errors
-    /// The code to end with, once the reason was printed.
-    pub(super) fn prepare(config: Option<&Path>) -> Result<Self, Exit> {
+    /// [`NotExamined`].
+    pub(super) fn prepare(config: Option<&Path>) -> Result<Self, NotExamined> {
         let loaded = config_path(config)
             .and_then(|path| portcullis_config::load_file(&path, &Environment::of_process()));
-        let Loaded { file, warnings, .. } = loaded.map_err(|problems| tell_problems(&problems))?;
-        let runtime = reach::build_runtime().map_err(|error| print_error(&error))?;
+        let Loaded { file, warnings, .. } = loaded.map_err(NotExamined::Configuration)?;
+        let runtime = reach::build_runtime().map_err(|error| NotExamined::Failed(print_error(&error)))?;
         let fetch = fetch::build_client(settings::fetch_reach(&file), file.http_client.ca_file.clone());
         let fetch = fetch.map_err(|error| {
             print_error(&error);
-            Exit::Config
+            NotExamined::Failed(Exit::Config)
         })?;
         let (program, database) = runtime.block_on(async {
             (reach::ask_program(&file.state, "/condition").await, glance_at_database(&file).await)

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portcullis_config::{Expiry, Problem};
+use portcullis_config::{Expiry, Problem, Problems};
 use portcullis_policy::Timestamp;
 use portcullis_store::OpenError;
 
@@ -33,10 +33,27 @@ pub(super) fn look_at_machine(checkup: &Checkup) -> Vec<DoctorCheck> {
     checks
 }
 
+/// The problems of a configuration that nothing can be looked at by.
+pub(super) fn list_problems(problems: &Problems) -> Vec<DoctorCheck> {
+    let fail = |problem: &Problem| {
+        // One of a file that this one names stands in another file.
+        let place = format!("{}, {}", problem.file, describe_place(problem));
+        let remedy = if problem.remedy.is_empty() { "Write it as it says" } else { &problem.remedy };
+        DoctorCheck::fail("configuration", US, format!("{place}{}", problem.what), remedy)
+    };
+    problems.iter().map(fail).collect()
+}
+
 fn tell_warning(problem: &Problem) -> DoctorCheck {
+    let place = describe_place(problem);
+    DoctorCheck::warn("configuration", US, format!("{place}{}", problem.what), problem.remedy.clone())
+}
+
+/// Where it stands in its file.
+fn describe_place(problem: &Problem) -> String {
     let line = problem.line.map_or_else(String::new, |line| format!("line {line}: "));
     let path = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
-    DoctorCheck::warn("configuration", US, format!("{line}{path}{}", problem.what), problem.remedy.clone())
+    line + &path
 }
 
 /// The advice where command and program are of two versions.
