@@ -85,6 +85,22 @@ pub(crate) fn fit_for_terminal(text: &str) -> String {
     portcullis_policy::shown(text).into_owned()
 }
 
+/// Writes a number of things.
+pub(crate) fn count_things(count: impl TryInto<u64>, thing: &str) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {thing}"),
+        more => format!("{more} {thing}s"),
+    }
+}
+
+/// Writes a number of people.
+pub(crate) fn count_people(count: impl TryInto<u64>) -> String {
+    match count.try_into().unwrap_or(u64::MAX) {
+        1 => "1 person".to_owned(),
+        more => format!("{more} people"),
+    }
+}
+
 /// Lines of a table: columns as wide as their widest entry, two blanks apart. The last column may hold whole texts.
 pub(crate) fn format_table<const N: usize>(rows: &[[String; N]]) -> String {
     let length = |entry: &String| entry.chars().count();

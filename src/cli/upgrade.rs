@@ -116,8 +116,10 @@ fn upgraded_text(pid: u32, condition: &ProgramCondition) -> String {
         text.push_str(&line);
     }
     let others = condition.replaced.iter().filter(|former| former.pid != pid).count();
-    if others > 0 {
-        text.push_str(&format!("{others} more that were replaced before do so too.\n"));
-    }
+    text.push_str(&match others {
+        0 => String::new(),
+        1 => "1 more that was replaced before does so too.\n".to_owned(),
+        more => format!("{more} more that were replaced before do so too.\n"),
+    });
     text
 }

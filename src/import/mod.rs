@@ -24,6 +24,7 @@ use self::carry_out::{Applied, StepRoad};
 use crate::operator::Operator;
 use crate::order_error::OrderError;
 use crate::person::People;
+use crate::terminal::{count_people, count_things};
 
 /// An order to import a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,12 +108,13 @@ impl ImportReport {
         };
         let _ = write!(
             text,
-            "{rows} people in the file: {created} created, {changed} changed, {deactivated} deactivated, {reactivated} reactivated"
+            "{} in the file: {created} created, {changed} changed, {deactivated} deactivated, {reactivated} reactivated",
+            count_people(*rows)
         );
         if is_dry {
             let _ = write!(text, "; {put_out} of {active} active people put out");
         } else {
-            let _ = write!(text, "; {sessions} live sessions ended");
+            let _ = write!(text, "; {} ended", count_things(*sessions, "live session"));
         }
         if *refused > 0 {
             let _ = write!(text, "; {refused} refused");

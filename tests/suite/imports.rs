@@ -63,7 +63,7 @@ async fn whoever_is_missing_from_a_full_file_is_out_before_the_command_answers()
     let said = import(&stage, &[&path, "--full"], 0);
     stage.app.mark("after-the-command").await;
     assert!(
-        said.contains("1 created, 1 changed, 1 deactivated, 0 reactivated; 1 live sessions ended"),
+        said.contains("1 created, 1 changed, 1 deactivated, 0 reactivated; 1 live session ended"),
         "{said}"
     );
     assert!(!his.read_out().await.iter().any(|text| text == "after-the-command"));

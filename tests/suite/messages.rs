@@ -342,10 +342,7 @@ async fn what_a_start_can_meet() {
 async fn why_a_login_is_refused() {
     needs!("op");
     let (op, mut told) = (Op::shared(), Told::load());
-    let app = Application::start().await;
-    let settings = Settings::new(app.address);
-    let client = op.client(&settings).await;
-    let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
+    let mut stage = Stage::signing_in_by(op).await;
     let (mira, una) = (format!("mira-{:x}", rand()), format!("una-{:x}", rand()));
     let refusal = async |stage: &Stage, reason: &str| {
         stage.program.logged(&["login refused", &format!("\"reason\":\"{reason}\"")]).await

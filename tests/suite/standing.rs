@@ -2,7 +2,6 @@
 //! a reload: each test does the same change on both roads.
 
 use crate::needs;
-use crate::rig::application::Application;
 use crate::rig::idp::{Op, finish_sign_in};
 use crate::rig::program;
 use crate::rig::settings::Settings;
@@ -279,10 +278,7 @@ async fn an_operator_moves_the_people_of_a_former_issuer_with_a_program_and_with
 async fn a_login_under_way_at_an_idp_that_is_removed_makes_no_session() {
     needs!("op");
     let op = Op::shared();
-    let app = Application::start().await;
-    let settings = Settings::new(app.address);
-    let client = op.client(&settings).await;
-    let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
+    let mut stage = Stage::signing_in_by(op).await;
     stage.directory.person(ALICE, ALICE).await;
     let mut browser = stage.program.browser();
     let page = browser.open("/").await;
@@ -308,10 +304,7 @@ async fn a_login_under_way_at_an_idp_that_is_removed_makes_no_session() {
 async fn a_login_under_way_at_an_idp_that_gets_another_name_starts_over() {
     needs!("op");
     let op = Op::shared();
-    let app = Application::start().await;
-    let settings = Settings::new(app.address);
-    let client = op.client(&settings).await;
-    let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
+    let mut stage = Stage::signing_in_by(op).await;
     let mut browser = stage.program.browser();
     let page = browser.look("/start?a=b").await;
     let asked = browser.follow_until(page, &op.issuer).await;

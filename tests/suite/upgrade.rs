@@ -293,10 +293,7 @@ async fn a_directory_that_kept_its_connection_is_answered_on_it() {
 async fn a_login_that_began_before_ends_after() {
     needs!("op");
     let op = Op::shared();
-    let app = Application::start().await;
-    let settings = Settings::new(app.address);
-    let client = op.client(&settings).await;
-    let mut stage = Stage::of(app, settings.with_idp(&op.issuer, &client)).await;
+    let mut stage = Stage::signing_in_by(op).await;
     stage.directory.person(ALICE, "alice").await;
     let callback = stage.program.settings.callback("op");
     let mut browser = stage.program.browser();

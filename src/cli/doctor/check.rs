@@ -6,7 +6,7 @@ use portcullis_policy::escaped;
 use portcullis_sso::LoginRefusal;
 use serde::Serialize;
 
-use crate::terminal::format_table;
+use crate::terminal::{count_things, format_table};
 
 /// The outcome of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -139,14 +139,6 @@ impl Checks {
             failed => format!("{}: {failed} failed, {warnings}.\n", count_things(all, "check")),
         });
         text
-    }
-}
-
-/// Writes a number of things.
-pub(super) fn count_things(count: impl TryInto<u64>, thing: &str) -> String {
-    match count.try_into().unwrap_or(u64::MAX) {
-        1 => format!("1 {thing}"),
-        more => format!("{more} {thing}s"),
     }
 }
 

@@ -4,10 +4,11 @@ use portcullis_config::{ScimBlock, UserSource};
 use portcullis_policy::Timestamp;
 use portcullis_store::{DirectoryGlance, TokenRow};
 
-use super::check::{DoctorCheck, count_things, describe_span};
+use super::check::{DoctorCheck, describe_span};
 use super::checkup::Checkup;
 use crate::condition::ScimCalls;
 use crate::person::format_rfc3339;
+use crate::terminal::{count_people, count_things};
 
 const SCIM: &str = "scim";
 const DAY_MS: i64 = 24 * 3_600_000;
@@ -45,7 +46,7 @@ pub(super) fn look_at_directory(checkup: &Checkup) -> Vec<DoctorCheck> {
     let calls = DirectoryCalls::of(checkup, &seen.tokens, glance);
     checks.push(calls.judge_calls(now));
     let groups = count_things(glance.groups, "group");
-    let people = if glance.people == 1 { "1 person".to_owned() } else { format!("{} people", glance.people) };
+    let people = count_people(glance.people);
     checks.push(DoctorCheck::ok("people", SCIM, format!("{people}, {groups}")));
     if glance.people > 0 {
         checks.push(judge_attributes(glance));

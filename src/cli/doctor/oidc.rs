@@ -5,9 +5,10 @@ use portcullis_keys::Random;
 use portcullis_policy::{ClientAuth, Timestamp};
 use portcullis_sso::{AuthorizationWord, ClientWord, OidcIdp, OidcInquiry, OidcSettings};
 
-use super::check::{DoctorCheck, count_things, describe_span};
+use super::check::{DoctorCheck, describe_span};
 use super::checkup::Checkup;
 use crate::settings;
+use crate::terminal::count_things;
 
 /// Asks the provider and judges what it says.
 pub(super) async fn look_at_provider(checkup: &Checkup, idp: &IdpEntry, entry: &Oidc) -> Vec<DoctorCheck> {

@@ -6,13 +6,14 @@ use portcullis_config::{IdpEntry, SamlEntry, UserSource};
 use portcullis_policy::Timestamp;
 use portcullis_sso::{IdpKey, IdpMetadata, KeyStanding, MetadataSource, SamlIdp};
 
-use super::check::{DoctorCheck, count_things, describe_span};
+use super::check::{DoctorCheck, describe_span};
 use super::checkup::Checkup;
 use super::oidc::judge_clock;
 use crate::idp_keys::read_book;
 use crate::log::error_chain;
 use crate::person::format_rfc3339;
 use crate::saml::{self, SamlPlace};
+use crate::terminal::count_things;
 
 /// The time before its end from which a certificate or metadata deserves a look.
 const AHEAD_MS: i64 = 30 * 24 * 3_600_000;

@@ -2,6 +2,7 @@
 
 use super::application::Application;
 use super::directory::DirectoryClient;
+use super::idp::Op;
 use super::program::Program;
 use super::seed::{Seed, Seeded};
 use super::settings::Settings;
@@ -34,6 +35,14 @@ impl Stage {
         let program = Program::start(settings).await;
         let directory = program.directory();
         Self { program, app, directory, people: Seeded::default() }
+    }
+
+    /// Where people sign in by a provider that runs, of which it is a client of its own.
+    pub async fn signing_in_by(op: &Op) -> Self {
+        let app = Application::start().await;
+        let settings = Settings::new(app.address);
+        let client = op.client(&settings).await;
+        Self::of(app, settings.with_idp(&op.issuer, &client)).await
     }
 
     /// With people in the directory, each with a session, before the program starts. A person's name is also their
