@@ -263,6 +263,10 @@ impl Answering<'_> {
                 ResourceKind::ALL.into_iter().find(|kind| member.get("type") == Some(&kind.name().into()));
             kind.map(|kind| collection_address(base, kind))
         });
+        // SCIM 1.1 knows no such attributes: `display` is one of those that every list may have.
+        if self.wanted.version == ScimVersion::Two {
+            projection.leave_out_unnamed(self.schemas, record.resource.kind(), &mut tree);
+        }
         let tree = projection.project_tree(self.schemas, tree);
         match self.wanted.version {
             ScimVersion::One => version_one::resource_body(record.resource.kind(), tree),

@@ -90,7 +90,7 @@ pub(crate) fn check_extensions(
     resource: &Resource,
     before: Option<&Resource>,
 ) -> Result<(), ScimError> {
-    if resource.active() == Some(false) {
+    if resource.kind() == ResourceKind::User && resource.active() != Some(true) {
         return Ok(()); // nobody stays in because something is missing
     }
     for Schema { urn, attributes, .. } in schemas.extensions(resource.kind()) {

@@ -188,6 +188,7 @@ fn returned_word(returned: Returned) -> &'static str {
         Returned::Always => "always",
         Returned::Never => "never",
         Returned::Default => "default",
+        Returned::Request => "request",
     }
 }
 

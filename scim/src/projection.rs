@@ -1,7 +1,7 @@
 //! Which attributes an answer holds (RFC 7644 §3.9): all, those of `attributes`, or all but `excludedAttributes`.
 //!
-//! What is `returned: always` cannot be excluded, what is `never` cannot be asked for. A name that no schema knows
-//! asks for nothing and is passed over.
+//! What is `returned: always` cannot be excluded, what is `never` cannot be asked for, and what is `request` is there only
+//! where it is named. A name that no schema knows asks for nothing and is passed over.
 
 use serde_json::{Map, Value};
 
@@ -55,6 +55,23 @@ impl Projection {
         let named = |path: &AttributePath| path.extension().is_none() && path.attribute().name == attribute;
         let asked = self.only.as_ref().is_none_or(|only| only.iter().any(named));
         asked && !self.without.iter().any(|path| named(path) && path.sub_attribute().is_none())
+    }
+
+    /// Leaves out what is told on request and was not named.
+    pub(crate) fn leave_out_unnamed(
+        &self,
+        schemas: &Schemas,
+        kind: ResourceKind,
+        tree: &mut Map<String, Value>,
+    ) {
+        for attribute in &schemas.base(kind).attributes {
+            for sub in attribute.subs.iter().filter(|sub| sub.returned == Returned::Request) {
+                let path = AttributePath::new(None, attribute, Some(sub));
+                if !self.only.as_ref().is_some_and(|only| only.contains(&path)) {
+                    leave_out(tree, &path);
+                }
+            }
+        }
     }
 
     /// Leaves of a whole resource what is wanted.

@@ -3,7 +3,7 @@
 use crate::conform;
 use crate::error::ScimError;
 use crate::resource::Resource;
-use crate::schema::{ResourceKind, Schemas};
+use crate::schema::Schemas;
 
 impl Resource {
     /// Makes the resource that a PUT of this one leaves in the place of the stored one: itself, except that a user
@@ -14,8 +14,10 @@ impl Resource {
     /// `invalidValue` where an extension requires what is not there.
     pub fn replacing(&self, schemas: &Schemas, before: &Resource) -> Result<Self, ScimError> {
         let mut after = self.restoring(schemas, before);
-        if self.kind() == ResourceKind::User && self.active().is_none() {
-            after.set_active(before.active().unwrap_or(true));
+        if self.active().is_none()
+            && let Some(active) = before.active()
+        {
+            after.set_active(active);
         }
         conform::check_extensions(schemas, &after, Some(before))?;
         Ok(after)

@@ -79,7 +79,7 @@ impl Resource {
         self.text_at("externalId")
     }
 
-    /// `active` of a User; a Group has none.
+    /// `active` of a User; a Group has none. A user who has none is not active: it was removed.
     pub fn active(&self) -> Option<bool> {
         self.tree.get("active").and_then(Value::as_bool)
     }

@@ -27,7 +27,7 @@ use futures_util::future::join_all;
 use portcullis_config::{IdpEntry, IdpProtocol};
 
 use self::check::{Checks, DoctorCheck};
-use self::checkup::{Checkup, NotExamined};
+use self::checkup::{Checkup, NoCheckup};
 use crate::terminal::{Exit, print_error, print_text, tell_problems};
 
 /// The look that is asked for: at everything, unless a part is named.
@@ -73,12 +73,12 @@ impl Doctor {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
         let examine = |json, look: fn(&Checkup) -> Checks| match Checkup::prepare(config) {
             Ok(checkup) => tell_checks(&look(&checkup), json),
-            Err(NotExamined::Configuration(problems)) if json => {
+            Err(NoCheckup::Configuration(problems)) if json => {
                 tell_checks(&Checks::of_list(machine::list_problems(&problems)), json);
                 Exit::Config
             }
-            Err(NotExamined::Configuration(problems)) => tell_problems(&problems),
-            Err(NotExamined::Failed(exit)) => exit,
+            Err(NoCheckup::Configuration(problems)) => tell_problems(&problems),
+            Err(NoCheckup::Failed(exit)) => exit,
         };
         match self.part {
             None => examine(self.json, look_at_everything),

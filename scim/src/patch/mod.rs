@@ -177,7 +177,7 @@ fn is_members(path: &AttributePath) -> bool {
     path.extension().is_none() && path.attribute().name.as_ref() == "members"
 }
 
-/// Removing it is not forgetting it: a user without `active` is inactive.
+/// Whoever has none is out, as with false.
 const ACTIVE: &str = "active";
 
 /// The object that holds an attribute: the resource, or its part of an extension, made if need be.

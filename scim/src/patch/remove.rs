@@ -1,7 +1,7 @@
 //! `remove` (RFC 7644 §3.5.2.2): an attribute, a part of one, elements that a filter chooses or that are listed.
 //!
 //! What is not there is removed already: identity providers repeat. What is required cannot be removed, and a user
-//! whose `active` is removed is inactive.
+//! whose `active` is removed has none, which is as good as false.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ use crate::error::ScimError;
 use crate::resource::is_empty;
 use crate::schema::{Attribute, Mutability, Type};
 
-use super::{ACTIVE, PatchTarget, elements, parent_object, stored_object};
+use super::{PatchTarget, elements, parent_object, stored_object};
 
 pub(super) fn apply_remove(
     tree: &mut Map<String, Value>,
@@ -24,10 +24,6 @@ pub(super) fn apply_remove(
     // Of an extension it may go with all the rest of it: that is looked at when every operation is done.
     if path.leaf().required && path.sub_attribute().is_none() && path.extension().is_none() {
         return Err(ScimError::against_mutability(format!("{path} is required and cannot be removed")));
-    }
-    if path.as_str() == ACTIVE {
-        tree.insert(ACTIVE.to_owned(), Value::Bool(false));
-        return Ok(());
     }
     let home = parent_object(tree, path)?;
     let name = attribute.name.as_ref();

@@ -107,6 +107,8 @@ pub enum Returned {
     Never,
     /// Unless the client asks for others or excludes it.
     Default,
+    /// Where the client names it, and nowhere else.
+    Request,
 }
 
 /// The resources among which a value must be unique (RFC 7643 §7).

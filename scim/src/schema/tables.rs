@@ -161,7 +161,7 @@ pub(super) fn group_schema() -> Schema {
                     text_row("value", "The id of the member.").exact().immutable(),
                     reference_row("$ref", &["User", "Group"], "The address of the member.").derived(),
                     text_row("type", "What the member is.").suggests(&["User", "Group"]).read_only(),
-                    text_row("display", "The name of the member.").read_only(),
+                    text_row("display", "The name of the member.").read_only().on_request(),
                 ],
             )
             .list()
@@ -279,6 +279,11 @@ impl AttributeRow {
 
     fn always(mut self) -> Self {
         self.0.returned = Returned::Always;
+        self
+    }
+
+    fn on_request(mut self) -> Self {
+        self.0.returned = Returned::Request;
         self
     }
 

@@ -36,8 +36,8 @@ fn patch_applies() {
         (json!({ "op": "replace", "path": "title", "value": null }), "/title", Value::Null),
         (json!({ "op": "remove", "path": "title" }), "/title", Value::Null),
         (json!({ "op": "remove", "path": "nickName" }), "/nickName", Value::Null),
-        (json!({ "op": "remove", "path": "active" }), "/active", json!(false)),
-        (json!({ "op": "replace", "path": "active", "value": null }), "/active", json!(false)),
+        (json!({ "op": "remove", "path": "active" }), "/active", Value::Null),
+        (json!({ "op": "replace", "path": "active", "value": null }), "/active", Value::Null),
         // An extension that names itself (scim2-models) says nothing by that.
         (
             json!({ "op": "add", "path": ENTERPRISE, "value": { "schemas": [ENTERPRISE], "department": "F" } }),

@@ -350,10 +350,12 @@ proptest! {
         prop_assert_eq!(whole.is_ok(), stepped.is_ok(), "{:?} / {:?}", whole, stepped);
         let Ok(after) = whole else { return Ok(()) };
         prop_assert_eq!(Ok(&after), stepped.as_ref());
-        // What a patch leaves is what the same body by PUT would have been.
+        // What a patch leaves is what the same body by POST would have been, which makes who says nothing of it active.
         let mut again: Value = serde_json::from_str(&after.to_json()).expect("JSON");
         again["schemas"] = json!([USER]);
-        prop_assert_eq!(created(&again), Some(after.clone()), "{}", operations);
+        let mut canonical = after.clone();
+        canonical.set_active(after.active().unwrap_or(true));
+        prop_assert_eq!(created(&again), Some(canonical), "{}", operations);
         if before.resource.active() == Some(true) && after.active() != Some(true) {
             prop_assert!(patch(&operations).expect("it was read").deprovisions().is_some());
         }

@@ -201,7 +201,7 @@ fn a_patch_merges_and_removes_what_meta_attributes_names() {
         ),
         (json!({ "active": "False" }), json!({ "active": false })),
         (json!({ "active": true, "meta": { "attributes": ["active"] } }), json!({})),
-        (json!({ "meta": { "attributes": ["active"] } }), json!({ "active": false })),
+        (json!({ "meta": { "attributes": ["active"] } }), json!({ "active": null })),
     ];
     for (body, difference) in table {
         let mut at = directory();

@@ -35,7 +35,7 @@ pub(super) struct Checkup {
 }
 
 /// Reasons why nothing is examined.
-pub(super) enum NotExamined {
+pub(super) enum NoCheckup {
     /// The configuration has problems, of which nobody was told yet.
     Configuration(Problems),
     /// The reason was printed; the code to end with.
@@ -60,16 +60,16 @@ impl Checkup {
     /// Reads the configuration and looks at what lies here.
     ///
     /// # Errors
-    /// [`NotExamined`].
-    pub(super) fn prepare(config: Option<&Path>) -> Result<Self, NotExamined> {
+    /// [`NoCheckup`].
+    pub(super) fn prepare(config: Option<&Path>) -> Result<Self, NoCheckup> {
         let loaded = config_path(config)
             .and_then(|path| portcullis_config::load_file(&path, &Environment::of_process()));
-        let Loaded { file, warnings, .. } = loaded.map_err(NotExamined::Configuration)?;
-        let runtime = reach::build_runtime().map_err(|error| NotExamined::Failed(print_error(&error)))?;
+        let Loaded { file, warnings, .. } = loaded.map_err(NoCheckup::Configuration)?;
+        let runtime = reach::build_runtime().map_err(|error| NoCheckup::Failed(print_error(&error)))?;
         let fetch = fetch::build_client(settings::fetch_reach(&file), file.http_client.ca_file.clone());
         let fetch = fetch.map_err(|error| {
             print_error(&error);
-            NotExamined::Failed(Exit::Config)
+            NoCheckup::Failed(Exit::Config)
         })?;
         let (program, database) = runtime.block_on(async {
             (reach::ask_program(&file.state, "/condition").await, glance_at_database(&file).await)

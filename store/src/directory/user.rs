@@ -309,15 +309,11 @@ impl DirectoryWrite<'_> {
 
     /// Makes the user that a PUT or a PATCH leaves. Without `active` they are inactive.
     fn user_after(&self, write: &Write, before: &ResourceRecord) -> Result<Resource, ScimError> {
-        let mut after = match &write.act {
-            Act::Replace(_, resource) => resource.replacing(self.schemas, &before.resource)?,
-            Act::Patch(_, _, patch) => patch.apply_to(self.schemas, before)?,
-            Act::Create(_) | Act::Delete(..) => before.resource.clone(),
-        };
-        if after.active().is_none() {
-            after.set_active(false);
+        match &write.act {
+            Act::Replace(_, resource) => resource.replacing(self.schemas, &before.resource),
+            Act::Patch(_, _, patch) => patch.apply_to(self.schemas, before),
+            Act::Create(_) | Act::Delete(..) => Ok(before.resource.clone()),
         }
-        Ok(after)
     }
 
     /// The user with their groups: these are in every answer, since clients work out from them what to remove.

@@ -143,10 +143,6 @@ impl StoredResource {
             ),
             (self.external_id.as_deref() == document.external_id(), "its external id is not its document's"),
             (had, "it has an external id and is said to have had none"),
-            (
-                kind == ResourceKind::Group || document.active().is_some(),
-                "its document does not say whether it is active",
-            ),
             (kind == ResourceKind::User || !self.is_removed, "a group stays behind its removal"),
             (self.version >= 1, "its version is below 1"),
         ]

@@ -2,7 +2,7 @@
 
 use portcullis_policy::{AccountId, Change, Generation};
 use portcullis_scim::{Outcome, ResourceRecord};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Done, ORG, Rig, USER, user, user_path};
 
@@ -38,11 +38,43 @@ async fn every_shape_of_inactive_puts_out() {
             _ => rig.patch(&path, shape.clone()).await,
         };
         let Ok(Outcome::Changed(after)) = &done.value else { panic!("{shape}: {:?}", done.value) };
-        assert_eq!(after.resource.active(), Some(false), "{shape}");
+        let is_removed = shape[0]["op"] == "remove";
+        assert_eq!(after.resource.active(), (!is_removed).then_some(false), "{shape}");
         assert_eq!(out(&done), Some((signed_in.account, Generation(1))), "{shape}");
         assert!(done.takes_away && !rig.is_in(&hash).await, "{shape}");
         rig.get(&path).await.unwrap(); // still visible
     }
+}
+
+#[tokio::test]
+async fn who_has_no_active_is_out_until_somebody_says_true() {
+    let rig = Rig::new().await;
+    let alice = rig.add_user("alice").await;
+    let (hash, signed_in) = rig.sign_in("s1", "alice").await;
+    let path = user_path(&alice);
+    let removed = rig.patch(&path, json!([{ "op": "remove", "path": "active" }])).await;
+    assert_eq!(out(&removed), Some((signed_in.account, Generation(1))));
+    // Neither what is sent back as it was read nor any other change lets anybody in, and each puts out like the first.
+    let read: Value = serde_json::from_str(&rig.get(&path).await.unwrap().resource.to_json()).unwrap();
+    let mut echoed = read.clone();
+    echoed["schemas"] = json!([USER]);
+    let retitled = json!([{ "op": "add", "path": "title", "value": "Clerk" }]);
+    for done in
+        [rig.put(&path, echoed.clone()).await, rig.patch(&path, retitled).await, rig.put(&path, echoed).await]
+    {
+        assert!(matches!(done.value, Ok(Outcome::Changed(_))), "{:?}", done.value);
+        assert_eq!(out(&done), Some((signed_in.account, Generation(1))));
+    }
+    assert!(!rig.is_in(&hash).await && rig.get(&path).await.unwrap().resource.active().is_none());
+    for (filter, is_found) in
+        [("active eq true", false), ("active eq false", false), ("not (active pr)", true)]
+    {
+        let page = rig.list(&format!("/Users?filter={}", filter.replace(' ', "%20"))).await;
+        assert_eq!(page.records.len(), usize::from(is_found), "{filter}");
+    }
+    rig.set_active(&alice, true).await.value.unwrap();
+    assert!(!rig.is_in(&hash).await, "sessions of before stay dead");
+    rig.sign_in("s1", "alice").await;
 }
 
 #[tokio::test]

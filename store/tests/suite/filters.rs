@@ -435,12 +435,14 @@ fn the_search_selects_whom_memory_selects() {
                     json!({ "schemas": [GROUP], "displayName": format!("Group-{n}"), "members": members });
                 made.push(rig.post("/Groups", body).await.id);
             }
-            // A circle, a change, somebody removed, somebody of another directory.
+            // A circle, a change, somebody without `active`, somebody removed, somebody of another directory.
             let last = made.last().unwrap();
             let add = json!([{ "op": "add", "path": "members", "value": [{ "value": last.as_str() }] }]);
             rig.patch(&format!("/Groups/{}", made[0]), add).await.value.unwrap();
             let changed = json!([{ "op": "replace", "path": "title", "value": long("b") }]);
             rig.patch(&format!("/Users/{}", ids[1]), changed).await.value.unwrap();
+            let unsaid = json!([{ "op": "remove", "path": "active" }]);
+            rig.patch(&format!("/Users/{}", ids[2]), unsaid).await.value.unwrap();
             rig.delete(&format!("/Users/{}", ids[0])).await.value.unwrap();
             rig.write_in(crate::support::ELSEWHERE, "POST", "/Users", None, crate::support::user("a")).await;
             let all = rig.list("/Users").await.records;
