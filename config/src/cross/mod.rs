@@ -14,6 +14,7 @@ mod provisioning;
 mod routes;
 mod saml;
 mod scim;
+mod trusted_address;
 
 use std::path::PathBuf;
 

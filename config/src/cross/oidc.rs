@@ -1,7 +1,7 @@
 //! `idps.*.oidc` against the rest of the file, and what is known of a product.
 
 use super::findings::Findings;
-use super::idps::check_trusted_address;
+use super::trusted_address::check_trusted_address;
 use crate::at::show_value;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::idps::{Domains, NamedIdp, Oidc, Preset};

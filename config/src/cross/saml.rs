@@ -3,7 +3,7 @@
 use portcullis_policy::UserFrom;
 
 use super::findings::Findings;
-use super::idps::check_trusted_address;
+use super::trusted_address::check_trusted_address;
 use crate::document::{ProvisioningWord, RootBlock};
 use crate::idps::NamedIdp;
 use crate::saml::{IdpInitiated, MetadataText, NameIdWord, SamlBlock};

@@ -18,9 +18,9 @@ use http_body::{Body as _, Frame, SizeHint};
 
 use super::address::AppAddress;
 use super::app_socket::AppSocket;
-use super::client::is_framed_one_way;
 use super::download::Download;
 use super::fault::UpstreamFault;
+use super::framing::is_framed_one_way;
 use super::{Upstream, pool};
 use crate::clock::{Wait, Waits};
 use crate::told::Told;

@@ -12,6 +12,7 @@ mod connect;
 mod download;
 mod fault;
 mod filter;
+mod framing;
 mod h2c;
 mod heard;
 mod outgoing_body;
