@@ -90,6 +90,8 @@ impl Drop for Engine {
         let _ = self.command("docker-compose", &["-p", "wiki", "down", "--volumes"]).output();
         let _ = self.service.kill();
         let _ = self.service.wait();
+        // Whoever watches what was run in a container would wait for five minutes more.
+        let _ = Command::new("pkill").args(["-KILL", "-f"]).arg(self.path().join("root")).status();
     }
 }
 
