@@ -10,7 +10,9 @@ use portcullis_config::{
     Checked, Domains, Environment, File, IdpProtocol, Loaded, Preset, UserSource, check_file, check_text,
     find_default_path, list_urls, load_file,
 };
-use portcullis_policy::{HostSent, LinkTo, LogClient, LogIdentity, LogTarget, RulesVersion, UserFrom};
+use portcullis_policy::{
+    HeaderEncoding, HostSent, LinkTo, LogClient, LogIdentity, LogTarget, RulesVersion, UserFrom,
+};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const DAY: i64 = 24 * 3600;
@@ -160,6 +162,22 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(file.stop_grace, Duration::from_secs(30));
     assert!(file.trusted_proxies.is_empty() && file.http_client.allow.is_empty() && file.keys.is_none());
     assert_eq!(file.compile_policy(RulesVersion(7)).rules_version(), RulesVersion(7));
+}
+
+/// A preset knows how its product reads values; what the file says comes before it.
+#[test]
+fn headers_are_written_as_the_product_reads_them() {
+    use HeaderEncoding::{Latin1, Percent, Utf8};
+    for (words, encoding) in [
+        ("preset: superset", Percent),
+        ("preset: gitea", Utf8),
+        ("preset: sonarqube", Latin1),
+        ("preset: gitea, encoding: percent", Percent),
+        ("preset: x-forwarded, encoding: latin1", Latin1),
+    ] {
+        let file = loaded(&format!("{}\nheaders: {{ {words} }}\n", smallest())).file;
+        assert!(file.identity.rules.iter().all(|rule| rule.encoding == encoding), "{words}");
+    }
 }
 
 #[test]

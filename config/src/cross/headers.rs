@@ -35,7 +35,7 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
         rules.push(HeaderRule {
             name: template.name.0.clone(),
             says,
-            encoding: template.encoding.unwrap_or(headers.encoding),
+            encoding: template.encoding.unwrap_or_else(|| headers.encoding()),
             separator: headers.preset.separator(),
             default: template.default.clone(),
         });
@@ -122,7 +122,7 @@ fn name_in(says: HeaderText, user: UserFrom) -> HeaderText {
 /// The headers of the preset, under the names that they are given.
 fn preset_rules(document: &RootBlock) -> Vec<HeaderRule> {
     let headers = &document.headers;
-    let (encoding, separator) = (headers.encoding, headers.preset.separator());
+    let (encoding, separator) = (headers.encoding(), headers.preset.separator());
     let mut rules = Vec::new();
     for header in headers.preset.headers() {
         if !headers.names.0.iter().any(|renamed| renamed.source == header.source) {

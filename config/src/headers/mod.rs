@@ -36,15 +36,23 @@ section! {
         pub(crate) templates: HeaderTemplates = "{}",
         /// The groups that are told.
         pub(crate) groups: HeaderGroups = "{}",
-        /// How values are written, where a header says nothing of its own.
-        #[schemars(with = "EncodingWord")]
-        pub(crate) encoding: HeaderEncoding = "percent",
+        /// How values are written, where a header says nothing of its own. Where left out, as the preset has it: `utf8`
+        /// with `gitea`, `latin1` with `sonarqube`, else `percent`.
+        #[schemars(with = "Option<EncodingWord>")]
+        pub(crate) encoding: Option<HeaderEncoding>,
         /// The most bytes of all headers of a person. Whoever has more is not signed in, and the log says why.
         pub(crate) budget: HeaderBudget = "16KiB",
         /// A header that is signed besides: `on`, or a block with its audience.
         pub(crate) assertion: AssertionBlock = "off",
         /// Further names that no client may send; a final `*` stands for any ending.
         pub(crate) strip: Vec<StripName> = "[]",
+    }
+}
+
+impl Headers {
+    /// How values are written, where a header says nothing of its own.
+    pub(crate) fn encoding(&self) -> HeaderEncoding {
+        self.encoding.unwrap_or_else(|| self.preset.encoding())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Presets: the names by which applications, and proxies of other products, know a person's headers. Each is from the
 //! documentation of the product it is called after.
 
+use super::encoding::HeaderEncoding;
 use super::source::HeaderSource as From;
 
 /// A set of names for the headers of a person.
@@ -154,6 +155,16 @@ impl HeaderPreset {
     /// The sign between the values of a list.
     pub fn separator(self) -> char {
         if self == Self::Jenkins { '|' } else { ',' }
+    }
+
+    /// How its values are written where the configuration does not say: as the product reads them, where that was tried.
+    /// Neither of these two decodes anything: Gitea takes the bytes for UTF-8, SonarQube's server for ISO 8859-1.
+    pub fn encoding(self) -> HeaderEncoding {
+        match self {
+            Self::Gitea => HeaderEncoding::Utf8,
+            Self::SonarQube => HeaderEncoding::Latin1,
+            _ => HeaderEncoding::Percent,
+        }
     }
 }
 

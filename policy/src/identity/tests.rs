@@ -58,7 +58,7 @@ fn said(headers: &IdentityHeaders) -> Result<Vec<String>, HeaderFault> {
 fn of_preset(preset: HeaderPreset) -> IdentityHeaders {
     let rules = preset.headers().iter().map(|header| {
         let name = HeaderName::from_static(header.name);
-        HeaderRule::of_source(name, header.source.clone(), HeaderEncoding::Percent, preset.separator())
+        HeaderRule::of_source(name, header.source.clone(), preset.encoding(), preset.separator())
     });
     IdentityHeaders { rules: rules.collect(), ..IdentityHeaders::x_forwarded(UserFrom::UserName) }
 }
@@ -81,6 +81,23 @@ fn presets_say_what_their_products_do() {
             "x-forwarded-mail: alice@corp.test",
             "x-forwarded-displayname: Alice %C5%81",
             "x-forwarded-groups: Staff|app-owners|a%7Cb",
+        ]
+    );
+    assert_eq!(
+        said(&of_preset(HeaderPreset::Gitea)).unwrap(),
+        [
+            "x-webauth-user: alice@corp.test",
+            "x-webauth-email: alice@corp.test",
+            "x-webauth-fullname: Alice Ł"
+        ]
+    );
+    // The name for people has a letter that SonarQube cannot read.
+    assert_eq!(
+        said(&of_preset(HeaderPreset::SonarQube)).unwrap(),
+        [
+            "x-forwarded-login: alice@corp.test",
+            "x-forwarded-email: alice@corp.test",
+            "x-forwarded-groups: Staff,app-owners,a|b",
         ]
     );
     assert_eq!(said(&of_preset(HeaderPreset::None)).unwrap(), [] as [&str; 0]);
