@@ -6,7 +6,7 @@ run. Two ways to run one:
     rules_taken_out.py --check                     looks only: every text that a row quotes stands exactly once. Seconds;
                                                    part of `make test`. It names the rows that are stale
     rules_taken_out.py [TARGET_DIR [WORDS …]]      takes the rules out, one after another; rows that have all WORDS in
-                                                   their rule, else all. Hours; part of `make test-long`
+                                                   their rule, else all. Hours; `make test-rules`
 
 Both end with a line as cargo's test runner has it, which `tests/run` adds up, and with 1 where a row is not as it
 should be.
