@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use portcullis_policy::{AccountId, Bindings, DirectoryId, OrgId, Seq, Timestamp};
 use portcullis_proxy::LogDetail;
 use portcullis_session::Committed;
@@ -295,12 +295,12 @@ impl Operator {
         let (policy, active) = (self.revocation.sessions().policy(), described.active);
         Ok(match policy.describe_person(&described.facts, described.at) {
             Ok(principal) => {
-                let shown = |value: &HeaderValue| match value.is_sensitive() {
+                let shown = |name: &HeaderName, value: &HeaderValue| match value.is_sensitive() {
                     true => "(a secret)".to_owned(),
-                    false => String::from_utf8_lossy(value.as_bytes()).into_owned(),
+                    false => policy.identity().encoding_of(name).read(value.as_bytes()),
                 };
                 let fields = principal.identity_headers().iter();
-                let headers = fields.map(|(name, value)| (name.as_str().to_owned(), shown(value)));
+                let headers = fields.map(|(name, value)| (name.as_str().to_owned(), shown(name, value)));
                 let claims = principal.claims().map(|claims| claims.to_value());
                 ToldHeaders { headers: headers.collect(), claims, fault: None, help: None, active }
             }

@@ -102,9 +102,25 @@ impl Projection {
                 }
             }
         }
-        kept.retain(|_, value| value.as_object().is_none_or(|part| !part.is_empty()));
+        drop_bare(&mut kept);
         kept
     }
+}
+
+/// Takes out the objects of which nothing is left, and the lists that had nothing else. A list that was empty stays.
+fn drop_bare(tree: &mut Map<String, Value>) {
+    let is_bare = |value: &Value| value.as_object().is_some_and(Map::is_empty);
+    tree.retain(|_, value| {
+        match value {
+            Value::Object(part) => drop_bare(part),
+            Value::Array(list) if !list.is_empty() => {
+                list.retain(|element| !is_bare(element));
+                return !list.is_empty();
+            }
+            _ => {}
+        }
+        !is_bare(value)
+    });
 }
 
 fn attribute_paths(schemas: &Schemas, kind: ResourceKind, names: &str) -> Vec<AttributePath> {

@@ -24,7 +24,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use futures_util::future::join_all;
-use portcullis_config::{IdpEntry, IdpProtocol};
+use portcullis_config::{IdpEntry, IdpProtocol, Problems};
 
 use self::check::{Checks, DoctorCheck};
 use self::checkup::{Checkup, NoCheckup};
@@ -73,11 +73,7 @@ impl Doctor {
     pub(super) fn answer(self, config: Option<&Path>) -> Exit {
         let examine = |json, look: fn(&Checkup) -> Checks| match Checkup::prepare(config) {
             Ok(checkup) => tell_checks(&look(&checkup), json),
-            Err(NoCheckup::Configuration(problems)) if json => {
-                tell_checks(&Checks::of_list(machine::list_problems(&problems)), json);
-                Exit::Config
-            }
-            Err(NoCheckup::Configuration(problems)) => tell_problems(&problems),
+            Err(NoCheckup::Configuration(problems)) => tell_unfit(&problems, json),
             Err(NoCheckup::Failed(exit)) => exit,
         };
         match self.part {
@@ -125,6 +121,15 @@ async fn look_at_idp(checkup: &Checkup, idp: &IdpEntry) -> Vec<DoctorCheck> {
             "Take one with the feature saml, which is the default",
         )],
     }
+}
+
+/// Says what is wrong with a configuration that nothing can be looked at by: for programs as failed checks.
+fn tell_unfit(problems: &Problems, json: bool) -> Exit {
+    if !json {
+        return tell_problems(problems);
+    }
+    tell_checks(&Checks::of_list(machine::list_problems(problems)), json);
+    Exit::Config
 }
 
 fn tell_checks(checks: &Checks, json: bool) -> Exit {

@@ -8,7 +8,8 @@ use clap::Args;
 use super::home::StateFolder;
 use super::reach::{ReachError, ask_program, build_runtime};
 use crate::condition::ProgramCondition;
-use crate::terminal::{Exit, print_error, print_text};
+use crate::lock;
+use crate::terminal::{Exit, fit_for_terminal, print_error, print_text};
 
 /// Tells whether the program serves.
 #[derive(Args, Clone, Debug)]
@@ -27,6 +28,11 @@ enum StatusError {
     Reach(#[from] ReachError),
     #[error("no program serves with the state folder {}. Start one: portcullis run", .0.display())]
     NoProgram(PathBuf),
+    #[error(
+        "the process with pid {pid} has the state folder {} and does not listen: it is starting or leaving. Ask again in a moment",
+        .state.display()
+    )]
+    Elsewhere { pid: u32, state: PathBuf },
 }
 
 impl Status {
@@ -37,7 +43,10 @@ impl Status {
         };
         let asked = build_runtime().map_err(StatusError::Reach).and_then(|runtime| {
             let asked = ask_program::<ProgramCondition>(&home.state, "/condition");
-            runtime.block_on(asked)?.ok_or(StatusError::NoProgram(home.state))
+            runtime.block_on(asked)?.ok_or_else(|| match lock::find_holder(&home.state) {
+                Some(pid) => StatusError::Elsewhere { pid, state: home.state.clone() },
+                None => StatusError::NoProgram(home.state.clone()),
+            })
         });
         match asked {
             Ok(condition) if self.json => {
@@ -54,12 +63,13 @@ impl Status {
 }
 
 fn status_text(condition: &ProgramCondition) -> String {
-    let ProgramCondition { version, pid, .. } = condition;
+    let (pid, version) = (condition.pid, fit_for_terminal(&condition.version));
     let mut text = format!("The process with pid {pid} serves, version {version}.\n");
     for former in &condition.replaced {
         let line = format!(
             "The one with pid {}, version {}, was replaced and carries what had begun there to its end.\n",
-            former.pid, former.version
+            former.pid,
+            fit_for_terminal(&former.version)
         );
         text.push_str(&line);
     }

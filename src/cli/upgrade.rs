@@ -11,7 +11,7 @@ use super::reach::{ReachError, StoreReach, WithoutDatabase, ask_program, build_r
 use crate::condition::ProgramCondition;
 use crate::handover::{UpgradeBegun, UpgradeState};
 use crate::lock;
-use crate::terminal::{Exit, print_error, print_text};
+use crate::terminal::{Exit, fit_for_terminal, print_error, print_text};
 
 /// Has the next process take over.
 #[derive(Args, Clone, Debug)]
@@ -106,8 +106,8 @@ fn has_ended(pid: u32) -> bool {
 }
 
 fn upgraded_text(pid: u32, condition: &ProgramCondition) -> String {
-    let mut text =
-        format!("The process with pid {} serves now, version {}.\n", condition.pid, condition.version);
+    let version = fit_for_terminal(&condition.version);
+    let mut text = format!("The process with pid {} serves now, version {version}.\n", condition.pid);
     let carries = condition.replaced.iter().any(|former| former.pid == pid);
     if carries {
         let line = format!(

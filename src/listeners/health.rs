@@ -133,8 +133,7 @@ async fn answer_ready(State(health): State<Arc<Health>>) -> Response {
 }
 
 async fn answer_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let is_open = accept.contains("application/openmetrics-text");
+    let is_open = prefers_openmetrics(&headers);
     // The system is asked about this process too, which may take it a moment.
     let written = tokio::task::spawn_blocking(move || {
         health.metrics.set_gauges(&(health.look)());
@@ -152,6 +151,27 @@ async fn answer_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -
         "text/plain; version=0.0.4; charset=utf-8"
     };
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text).into_response()
+}
+
+/// Tells whether OpenMetrics is wanted, and the older text not more (RFC 9110 §12.5.1).
+fn prefers_openmetrics(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::ACCEPT).iter().filter_map(|field| field.to_str().ok());
+    let ranges = fields.flat_map(|field| field.split(','));
+    let (mut open, mut older) = (0.0, 0.0);
+    for range in ranges {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default();
+        let weight = parts
+            .filter_map(|part| part.split_once('='))
+            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
+        let weight: f32 = weight.map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
+        if kind.eq_ignore_ascii_case("application/openmetrics-text") {
+            open = weight.max(open);
+        } else if kind.eq_ignore_ascii_case("text/plain") {
+            older = weight.max(older);
+        }
+    }
+    open > 0.0 && open >= older
 }
 
 async fn answer_app(State(health): State<Arc<Health>>) -> Response {
@@ -249,6 +269,37 @@ mod tests {
         let (status, text) = asked(&serve_health(health(well())), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
         assert!(text.contains("portcullis_sessions_cached 7\n") && text.ends_with("# EOF\n"), "{text}");
+    }
+
+    #[test]
+    fn openmetrics_is_for_who_wants_it_most() {
+        let asks = |fields: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(header::ACCEPT, HeaderValue::from_bytes(field.as_bytes()).unwrap());
+            }
+            prefers_openmetrics(&headers)
+        };
+        for wanted in [
+            &["application/openmetrics-text"][..],
+            &["Application/OpenMetrics-Text; version=1.0.0"],
+            &[
+                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+            ],
+            &["text/plain;q=0.5", "application/openmetrics-text"],
+        ] {
+            assert!(asks(wanted), "{wanted:?}");
+        }
+        for other in [
+            &[][..],
+            &["*/*"],
+            &["application/openmetrics-text;q=0"],
+            &["application/openmetrics-text;q=no"],
+            &["application/openmetrics-textual"],
+            &["text/plain;q=0.9, application/openmetrics-text;q=0.1"],
+        ] {
+            assert!(!asks(other), "{other:?}");
+        }
     }
 
     #[tokio::test]

@@ -443,6 +443,11 @@ fn the_identity_provider_is_the_one_that_the_response_names() {
     }
     let mine = Place::new(&entry("idp", "not-there.xml", ""));
     assert_eq!(mine.run("portcullis.yaml", &[]).status.code(), Some(78));
+    let told = mine.judge("portcullis.yaml", &[]);
+    assert_eq!(
+        (&told["checks"][0]["id"], &told["checks"][0]["state"]),
+        (&json!("configuration"), &json!("fail"))
+    );
 }
 
 #[test]

@@ -267,6 +267,10 @@ async fn a_directorys_writes_are_told_with_token_client_and_number() {
         line.contains("\"sessions\":1") && line.contains("\"exchanges\":1") && line.contains("\"ms\":"),
         "{line}"
     );
+    // Whose `active` is taken away is told as much.
+    let unsaid = json!([{ "op": "remove", "path": "active" }]);
+    assert_eq!(stage.directory.patch(&made, unsaid).await.status, 200);
+    stage.program.logged(&["info", "a User is inactive and out", &made]).await;
 
     let mut database = crate::rig::sqlite_lock::open(&stage.program.database()).await;
     let audit = "select actor, client, reference from audit where action = 'user.created' and reference = $1";

@@ -22,6 +22,12 @@ const DECLARED: &str = "  extensions:
     urn:ietf:params:scim:schemas:extension:acme:2.0:User:
       badge: { type: complex, attributes: { number: integer } }
 ";
+const LATIN: &str = "headers:
+  encoding: latin1
+  groups: { only: [\"Admins*\"] }
+  templates: { X-Name: \"${user.displayName}\" }
+";
+
 const HEADERS: &str = "headers:
   preset: grafana
   names: { user: X-Remote-User, name: { name: X-Name, encoding: utf8 }, email: off }
@@ -170,6 +176,17 @@ async fn an_application_gets_the_headers_that_it_wants_and_no_others() {
     assert!(said.contains(why) && said.contains("headers.groups.only"), "{said}");
     let json = stage.program.command(&["explain", "headers", "--json", "--as", ALICE]);
     assert_eq!(json.status.code(), Some(1));
+    // As it is written, byte for byte: here in Latin-1. What an application would trim is told to nobody.
+    stage.program.reload(|settings| settings.more = LATIN.to_owned()).await;
+    let blank = json!({ "schemas": [GROUP], "displayName": "Admins\u{a0}", "members": [{ "value": id }] });
+    assert_eq!(stage.directory.send(Method::POST, "/Groups", Some(&blank)).await.status, 201);
+    let renamed = json!([{ "op": "replace", "path": "displayName", "value": "Al\u{e9}" }]);
+    assert_eq!(stage.directory.patch(&id, renamed).await.status, 200);
+    let told = seen_plainly(&stage, &alice, "/latin").await;
+    assert_eq!(told.headers["x-name"].as_bytes(), b"Al\xe9");
+    assert_eq!(told.header("x-forwarded-groups"), None);
+    let said = explained(&stage, 0);
+    assert!(said.contains("x-name: Al\u{e9}\n") && !said.contains("Admins"), "{said}");
     // The session is not over: it is good again where more may be told.
     stage.program.reload(|settings| settings.more = "headers:\n  budget: 8KiB\n".to_owned()).await;
     assert_eq!(alice.status("/g").await, 200);

@@ -340,6 +340,22 @@ async fn status_says_who_serves_and_who_carries_something_still() {
     assert_eq!(bounded(by_folder).status.code(), Some(0));
     stage.program.write();
     drop(held);
+    // Whoever listens there may say what they like: nothing of it acts on a terminal.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(elsewhere.path().join("admin.sock")).unwrap();
+    let told = json["version"].as_str().unwrap().to_owned();
+    let forged = json.to_string().replace(&told, "\\u001b[31m\\r\\nThe process with pid 1 serves\\u202e");
+    std::thread::spawn(move || {
+        let (mut asked, _) = listener.accept().unwrap();
+        let _ = std::io::Read::read(&mut asked, &mut [0; 4096]);
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", forged.len());
+        std::io::Write::write_all(&mut asked, (head + &forged).as_bytes()).unwrap();
+    });
+    let mut rogue = binary();
+    rogue.args(["status", "--state"]).arg(elsewhere.path());
+    let said = String::from_utf8(bounded(rogue).stdout).unwrap();
+    assert!(said.contains("\\u{1b}[31m\\r\\nThe process") && said.lines().count() == 2, "{said:?}");
+    assert!(said.chars().all(|c| c == '\n' || portcullis_policy::is_seen(c)), "{said:?}");
     // Nobody who hangs is said to serve.
     stage.program.signal(Signal::STOP);
     let (code, _, error) = ask(&stage, &[]).await;

@@ -154,6 +154,12 @@ pub struct IdentityHeaders {
 }
 
 impl IdentityHeaders {
+    /// How the values of a header are written.
+    pub fn encoding_of(&self, name: &HeaderName) -> HeaderEncoding {
+        let rule = self.rules.iter().find(|rule| rule.name == *name);
+        rule.map(|rule| rule.encoding).unwrap_or_default()
+    }
+
     /// Those of the preset `x-forwarded`.
     pub fn x_forwarded(user: UserFrom) -> Self {
         let rules = HeaderPreset::XForwarded.headers().iter().map(|PresetHeader { name, source }| {

@@ -255,6 +255,9 @@ fn projection_keeps_what_is_always_there() {
         ("attributes=urn:ietf:params:scim:schemas:core:2.0:User:title", &["id", "schemas", "title"]),
         ("attributes=groups", &["groups", "id", "schemas"]),
         ("attributes=userName,title&excludedAttributes=title", &["id", "schemas", "userName"]),
+        // Of elements of which nothing is left nothing is told.
+        ("attributes=emails.type&excludedAttributes=emails.type", &["id", "schemas"]),
+        ("attributes=emails.display", &["id", "schemas"]),
         (
             "excludedAttributes=id,schemas,emails,meta,groups",
             &["active", "id", "schemas", "title", "userName"],

@@ -37,9 +37,14 @@ pub(super) fn look_at_machine(checkup: &Checkup) -> Vec<DoctorCheck> {
 pub(super) fn list_problems(problems: &Problems) -> Vec<DoctorCheck> {
     let fail = |problem: &Problem| {
         // One of a file that this one names stands in another file.
-        let place = format!("{}, {}", problem.file, describe_place(problem));
-        let remedy = if problem.remedy.is_empty() { "Write it as it says" } else { &problem.remedy };
-        DoctorCheck::fail("configuration", US, format!("{place}{}", problem.what), remedy)
+        let place = describe_place(problem);
+        let between = if place.is_empty() { ": " } else { ", " };
+        let detail = format!("{}{between}{place}{}", problem.file, problem.what);
+        let remedy = match problem.remedy.as_str() {
+            "" => "Mend that first: nothing else is looked at before",
+            remedy => remedy,
+        };
+        DoctorCheck::fail("configuration", US, detail, remedy)
     };
     problems.iter().map(fail).collect()
 }

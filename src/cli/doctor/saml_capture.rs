@@ -21,7 +21,7 @@ use super::super::check::look_at_idp_keys;
 use super::capture::{read_bounded, read_field};
 use super::diagnosis::Diagnosis;
 use crate::saml::{self, SamlKeysError, SamlPlace};
-use crate::terminal::{Exit, config_path, print_error, print_text, tell_problems};
+use crate::terminal::{Exit, config_path, print_error, print_text};
 
 /// A SAML response that was captured, and how to look at it.
 #[derive(Args, Clone, Debug)]
@@ -83,7 +83,7 @@ impl SamlCapture {
                 print_error(&error);
                 Exit::Usage
             }),
-            Err(problems) => tell_problems(&problems),
+            Err(problems) => super::tell_unfit(&problems, self.json),
         }
     }
 

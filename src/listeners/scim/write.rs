@@ -226,7 +226,7 @@ impl WriteTask {
             (Outcome::Deleted, ResourceKind::Group) => {
                 tracing::info!(id, exchanges, ms, %actor, client, %request, "SCIM: a Group was removed");
             }
-            (Outcome::Changed(record), ResourceKind::User) if record.resource.active() == Some(false) => {
+            (Outcome::Changed(record), ResourceKind::User) if record.resource.active() != Some(true) => {
                 tracing::info!(
                     id, sessions, exchanges, ms, %actor, client, %request,
                     "SCIM: a User is inactive and out: {sessions} sessions and {exchanges} exchanges ended within {ms} ms"
