@@ -338,6 +338,16 @@ ROWS = [
     ("upgrade: a failure is taken back", [
         ("src/handover/hand_over.rs", "        wake_store(&core.store).await?;\n", "        let _ = wake_store;\n"),
     ], "upgrade::a_successor_that_does_not"),
+    ("told: what an application trims is not written", [
+        ("policy/src/identity/encoding.rs",
+         "                || text.starts_with(is_trimmed)\n                || text.ends_with(is_trimmed)\n",
+         ""),
+    ], "told_headers::an_application_gets"),
+    ("out: who has no active is not back by a PUT of what was read", [
+        ("scim/src/put.rs",
+         "            && let Some(active) = before.active()\n        {\n            after.set_active(active);\n",
+         "        {\n            after.set_active(before.active().unwrap_or(true));\n"),
+    ], "scim::a_directorys_writes_are_told"),
     ("strip: what a client claims does not pass", [
         ("proxy/src/rooms/forward.rs",
          "let stripped = accept.strip.clean_headers(headers, has, from_proxy);",

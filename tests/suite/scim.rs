@@ -271,6 +271,11 @@ async fn a_directorys_writes_are_told_with_token_client_and_number() {
     let unsaid = json!([{ "op": "remove", "path": "active" }]);
     assert_eq!(stage.directory.patch(&made, unsaid).await.status, 200);
     stage.program.logged(&["info", "a User is inactive and out", &made]).await;
+    // Nor is anybody back by what was read and is sent back.
+    let path = format!("/Users/{made}");
+    let read = stage.directory.send(Method::GET, &path, None).await.json();
+    let again = stage.directory.send(Method::PUT, &path, Some(&read)).await.json();
+    assert!(again["userName"].is_string() && again["active"].is_null(), "{again}");
 
     let mut database = crate::rig::sqlite_lock::open(&stage.program.database()).await;
     let audit = "select actor, client, reference from audit where action = 'user.created' and reference = $1";
