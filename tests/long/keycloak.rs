@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use crate::needs;
 use crate::rig::application::Application;
 use crate::rig::browser::{BrowserPage, HeadlessBrowser};
+use crate::rig::idp::lead_on;
 use crate::rig::ports;
 use crate::rig::saml_idp::{post_saml_messages, sign_in_saml, sign_in_saml_until};
 use crate::rig::settings::{Settings, oidc};
@@ -140,7 +141,8 @@ async fn its_people_are_a_directorys_and_leave_by_our_button(keycloak: &Keycloak
     let visitor = Visitor::new(&stage.program.settings, &browser.cookies());
 
     let asked = browser.open("/.portcullis/logout").await;
-    let page = browser.submit(&asked, &asked.form()).await;
+    let onward = browser.submit(&asked, &asked.form()).await;
+    let page = lead_on(&mut browser, &onward).await;
     let page = post_saml_messages(&mut browser, page).await;
     assert_eq!(
         (page.status().as_u16(), page.url.path()),
