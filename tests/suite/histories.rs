@@ -159,6 +159,9 @@ async fn what_an_operator_says_of_an_address_holds_for_everybody_who_has_it() {
     let gone =
         [Create(0), Edit(Provide(NoDirectory)), ENDED, Start, Login(says(0)), Disable(0), Login(says(0))];
     holds(START, &[gone.as_slice(), &[Enable(0), Login(says(0))]].concat()).await;
+    // Under another subject, where a login alone says who there is; and that one's own address is as good as ever.
+    let another = |address: usize| Login(Claims { subject: 1, ..says(address) });
+    holds(ALONE, &[Login(says(0)), Disable(0), another(0), another(1), Enable(0), another(0)]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -324,8 +324,12 @@ impl Model {
             // name that is known: their last word holds where there is no directory any more.
             let is_named = address.is_some() || config.by_subject;
             let user = address.filter(|who| self.users.contains_key(who)).map(Account::User);
+            // Whom an operator has disabled comes back under no other subject by the address either.
+            let mut known_by_it =
+                self.said.iter().filter(|(_, (told, _))| told.is_some() && *told == address);
             let is_out = self.barred.contains_key(&key)
-                || linked.into_iter().chain(user).any(|was| !self.is_admitted(was));
+                || linked.into_iter().chain(user).any(|was| !self.is_admitted(was))
+                || known_by_it.any(|(account, _)| self.disabled.contains(account));
             return (is_named && !is_out).then_some(alone);
         }
         if let Some(linked) = linked {
