@@ -177,6 +177,8 @@ pub enum Name {
 pub struct Socket {
     session: Option<usize>,
     told: Carried,
+    /// The rules by which it was opened.
+    site: Option<Site>,
     pub open: Says,
 }
 
@@ -271,9 +273,11 @@ impl Model {
                 let says = (config.provisioning == Provisioning::Invited && !self.is_there(*who)).into();
                 if self.runs.is_none() && self.file.is_spoilt { Says::Either } else { says }
             }
-            Step::Disable(who) | Step::Enable(who) => match self.named(*who).len() {
-                0 => Says::No,
-                1 => Says::Yes,
+            Step::Disable(who) | Step::Enable(who) => match *self.named(*who) {
+                [] => Says::No,
+                // Whom a directory has since: whether that account is kept is no promise.
+                [Account::Subject(issuer, subject)] if self.is_a_users((issuer, subject)) => Says::Either,
+                [_] => Says::Yes,
                 _ => Says::Either,
             },
             Step::Login(claims) | Step::LoginOver(_, claims) => self.lets_in(&self.begun(claims)),
@@ -323,10 +327,11 @@ impl Model {
             // With a name to give to the application; and nobody whom a directory, or an operator, has put out by any
             // name that is known: their last word holds where there is no directory any more.
             let is_named = address.is_some() || config.by_subject;
-            let user = address.filter(|who| self.users.contains_key(who)).map(Account::User);
+            // Verified or not: a name that somebody says of themselves can only take away.
+            let said = Some(flow.claims.address);
+            let user = said.filter(|who| self.users.contains_key(who)).map(Account::User);
             // Whom an operator has disabled comes back under no other subject by the address either.
-            let mut known_by_it =
-                self.said.iter().filter(|(_, (told, _))| told.is_some() && *told == address);
+            let mut known_by_it = self.said.iter().filter(|(_, (told, _))| *told == said);
             let is_out = self.barred.contains_key(&key)
                 || linked.into_iter().chain(user).any(|was| !self.is_admitted(was))
                 || known_by_it.any(|(account, _)| self.disabled.contains(account));
@@ -429,21 +434,23 @@ impl Model {
                 self.put_out(Account::User(*who));
             }
             Step::Members(group, members) => drop(self.members.insert(*group, members.clone())),
-            Step::Disable(who) => {
+            Step::Disable(who) if done => {
                 for account in self.named(*who) {
                     self.disabled.insert(account);
                     self.put_out(account);
                 }
             }
-            Step::Enable(who) => {
+            Step::Enable(who) if done => {
                 let named = self.named(*who);
                 self.disabled.retain(|account| !named.contains(account));
             }
+            Step::Disable(_) | Step::Enable(_) => {}
             Step::Logout(session) => self.sessions[*session].is_in = false,
             Step::Open(session) => {
                 let asked = self.runs.is_some_and(|runs| runs.site != Site::WsPublic);
                 let told = session.filter(|_| asked).and_then(|n| self.told(self.sessions[n].account));
-                self.sockets.push(Socket { session: *session, told, open: Says::Yes });
+                let site = self.runs.map(|runs| runs.site);
+                self.sockets.push(Socket { session: *session, told, site, open: Says::Yes });
             }
             Step::Edit(change) => self.file.change(*change),
             Step::Reload | Step::Start => self.in_force(),
@@ -472,9 +479,13 @@ impl Model {
                 let is_in = socket.session.is_some_and(|n| self.sessions[n].is_in);
                 if is_in { Says::Either } else { Says::No }
             }
-            (Some(_), Some(told)) => {
+            (Some(runs), Some(told)) => {
                 let now = socket.session.and_then(|n| self.told(self.sessions[n].account));
-                (self.may_ask("/ws", socket.session) == 200 && now.as_ref() == Some(told)).into()
+                match self.may_ask("/ws", socket.session) == 200 && now.as_ref() == Some(told) {
+                    // The rule of its path is another one now: that this one would let it in is no promise.
+                    true if socket.site != Some(runs.site) => Says::Either,
+                    goes_on => goes_on.into(),
+                }
             }
         };
         let now: Vec<Says> = self.sockets.iter().map(opens).collect();
@@ -518,6 +529,11 @@ impl Model {
             Account::Subject(..) => true,
         };
         by_directory && !self.disabled.contains(&account)
+    }
+
+    /// Whether somebody of the provider is a user of the directory, or was one.
+    fn is_a_users(&self, key: (Of2, Who)) -> bool {
+        self.links.contains_key(&key) || self.barred.contains_key(&key)
     }
 
     /// Everybody whom an operator may mean by an address.
