@@ -427,7 +427,10 @@ async fn a_reload_that_comes_meanwhile_is_not_lost() {
     };
     let (output, ()) = tokio::join!(upgrading, tighten);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    until("the rules of the last file", || async { stranger.status("/").await == 401 }).await;
+    // A request that is under way when the public rule goes is cut with it.
+    let (proxy, host) = (stage.program.proxy(), stage.program.settings.host.clone());
+    let is_closed = async || wire::get(proxy, &host, "/").await.is_ok_and(|answer| answer.status == 401);
+    until("the rules of the last file", &is_closed).await;
     assert!(socket.read_out().await.is_empty());
     stage.program.adopt(&output);
     assert_ne!(stage.program.pid(), pid);
