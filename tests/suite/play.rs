@@ -277,7 +277,8 @@ impl Stage {
                 self.say(&claims).await;
                 let (mut browser, callback) = self.flows.get(*flow)?.clone();
                 let page = browser.look(callback.as_str()).await;
-                let page = if page.status().is_redirection() { browser.open("/").await } else { page };
+                // Where the callback begins anew, since its provider has another name by now, that is another login.
+                let page = if page.status().is_redirection() { browser.look("/").await } else { page };
                 Some(self.landed(&browser, &page))
             }
             Step::Across(_, step) if self.model.says(step) == Says::Either => None,
