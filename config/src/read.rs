@@ -49,7 +49,7 @@ pub(crate) fn read_text<'n>(
     wanted: &str,
 ) -> Option<&'n str> {
     let text = match &node.value {
-        YamlValue::Text(text) => text.trim(),
+        YamlValue::Text(text) => text.trim_matches(|c: char| c.is_ascii_whitespace()),
         YamlValue::Nothing => {
             return report.add_problem(
                 node,

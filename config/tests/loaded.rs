@@ -180,6 +180,19 @@ fn headers_are_written_as_the_product_reads_them() {
     }
 }
 
+/// A name that ends in a blank of another kind is another name, to a group as to a directory.
+#[test]
+fn a_group_is_bound_by_its_whole_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let bindings =
+        "version: 1\nroles: [a]\nconflicts: []\nbindings:\n  - group: \"admins\\u00a0\"\n    role: a\n";
+    let path = folder.path().join("b.yml");
+    std::fs::write(&path, bindings).unwrap();
+    let file = loaded(&format!("{}\nbindings: {}\n", smallest(), path.display())).file;
+    let roles = |group: &str| file.bindings.resolve_stated([group], None).roles.names().len();
+    assert_eq!((roles("admins"), roles("admins\u{a0}")), (0, 1));
+}
+
 #[test]
 fn the_example_with_a_directory_says_it_all() {
     let folder = folder_of_examples();
