@@ -76,6 +76,7 @@ pub use scim::{
 };
 pub use secret::{MasterKey, SecretText};
 pub use session::{SameSite, SessionBlock};
+pub use store::ADMIN_SOCKET;
 pub use units::{Percent, Size, parse_duration, parse_percent};
 pub use upstream::{HealthPath, SecretHeader, ServerNameText, StripPrefix, UpstreamBlock, Upstreams};
 pub use urls::list_urls;

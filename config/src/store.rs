@@ -13,6 +13,9 @@ use crate::report::Report;
 /// The database's name in the state folder.
 pub(crate) const IN_STATE: &str = "portcullis.db";
 
+/// The name of the operator's socket in the state folder. No other socket there has a longer one.
+pub const ADMIN_SOCKET: &str = "admin.sock";
+
 /// The place of the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum StoreLocation {

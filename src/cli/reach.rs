@@ -57,7 +57,11 @@ pub(crate) enum ReachError {
     #[error("{0}")]
     Said(String),
     /// Somebody holds the lock and does not listen: it is starting or leaving, or it is another command.
-    #[error("{held}, and it does not listen at {}. Try again in a moment", .socket.display())]
+    #[error(
+        "{held}, and it does not listen at {}. Try again in a moment. Where it stays so, the socket was taken away from it: \
+         restart that process",
+        .socket.display()
+    )]
     Elsewhere { held: LockError, socket: PathBuf },
     /// The state folder is another user's.
     #[error(transparent)]
@@ -160,23 +164,14 @@ impl StoreReach {
     pub(super) async fn open_home(home: &Home, missing: WithoutDatabase) -> Result<Self, ReachError> {
         let Home { state, database, .. } = home;
         let socket = state.join(SOCKET);
-        match connect_socket(&socket).await {
-            Ok(_) => {
-                // A change may take its time; whether anybody is there to make it shows at once.
-                if let Err(silent @ ReachError::Silent { .. }) =
-                    ask_program::<IgnoredAny>(state, "/condition").await
-                {
-                    return Err(silent);
-                }
-                return Ok(Self(StoreWay::Program(socket)));
+        // A change may take its time; whether anybody is there to make it shows at once.
+        match ask_program::<IgnoredAny>(state, "/condition").await {
+            Ok(None) => {}
+            Err(error @ (ReachError::Silent { .. } | ReachError::Socket { .. } | ReachError::Foreign(_))) => {
+                return Err(error);
             }
-            // Nobody listens: none was started, or one ended without tidying up.
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {}
-            Err(source) => {
-                let foreign = Foreign::of_folder(state).ok().flatten();
-                return Err(foreign.map_or(ReachError::Socket { socket, source }, ReachError::Foreign));
-            }
+            // It is there. What it makes of the order, it says.
+            Ok(Some(_)) | Err(_) => return Ok(Self(StoreWay::Program(socket))),
         }
         // Whoever is not the owner would leave files behind that the program cannot open, root above all.
         if let Ok(Some(foreign)) = Foreign::of_folder(state) {
@@ -321,11 +316,7 @@ pub(super) async fn ask_program<T: DeserializeOwned>(
     let asking = async {
         match connect_socket(&socket).await {
             Ok(stream) => send_over(&socket, stream, request, LARGEST).await.map(Some),
-            Err(error)
-                if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) =>
-            {
-                Ok(None)
-            }
+            Err(error) if nobody_listens(&error) => Ok(None),
             Err(source) => {
                 let foreign = Foreign::of_folder(state).ok().flatten();
                 let socket = socket.clone();
@@ -372,8 +363,24 @@ fn people_of_home(people: HomePeople) -> People {
 /// Nothing idles in a process without sessions.
 const IDLE_MS: i64 = i64::MAX;
 
+/// Connects as soon as there is room: whoever serves many at once has a queue, and a full one is no fault.
 async fn connect_socket(socket: &Path) -> io::Result<UnixStream> {
-    UnixStream::connect(socket).await
+    loop {
+        match UnixStream::connect(socket).await {
+            Err(full) if full.kind() == io::ErrorKind::WouldBlock => tokio::time::sleep(PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// The time between two tries where the queue of a socket is full.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Tells whether an error of connecting says that nobody serves there: none was started, one ended without tidying up, or
+/// the path is longer than any socket's, so that none ever listened at it.
+fn nobody_listens(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, InvalidInput, NotFound};
+    matches!(error.kind(), NotFound | ConnectionRefused | InvalidInput)
 }
 
 /// One request over the socket, the answer read whole.
@@ -514,6 +521,31 @@ mod tests {
         let _silent = tokio::net::UnixListener::bind(home.state.join(SOCKET)).unwrap();
         let reached = StoreReach::open_home(&home, WithoutDatabase::Refuse).await;
         assert!(matches!(reached, Err(ReachError::Silent { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_queue_that_is_full_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join(SOCKET);
+        let listener = tokio::net::UnixSocket::new_stream().unwrap();
+        listener.bind(&socket).unwrap();
+        let listener = listener.listen(0).unwrap();
+        let _first = UnixStream::connect(&socket).await.unwrap();
+        let full = UnixStream::connect(&socket).await.unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let (connected, accepted) = tokio::join!(connect_socket(&socket), listener.accept());
+        connected.unwrap();
+        accepted.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_backup_in_a_folder_too_deep_for_any_socket_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = home(&folder.path().join("backups/".repeat(20)), true);
+        StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap().leave().await;
+        let reach = StoreReach::open_home(&home, WithoutDatabase::Refuse).await.unwrap();
+        assert!(matches!(reach.0, StoreWay::Here { .. }));
+        reach.leave().await;
     }
 
     #[tokio::test]

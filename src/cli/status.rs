@@ -8,6 +8,7 @@ use clap::Args;
 use super::home::StateFolder;
 use super::reach::{ReachError, ask_program, build_runtime};
 use crate::condition::ProgramCondition;
+use crate::listeners::admin::SOCKET;
 use crate::lock;
 use crate::terminal::{Exit, fit_for_terminal, print_error, print_text};
 
@@ -29,7 +30,8 @@ enum StatusError {
     #[error("no program serves with the state folder {}. Start one: portcullis run", .0.display())]
     NoProgram(PathBuf),
     #[error(
-        "the process with pid {pid} has the state folder {} and does not listen: it is starting or leaving. Ask again in a moment",
+        "the process with pid {pid} has the state folder {} and nobody listens at the {SOCKET} in it: it is starting or leaving. \
+         Ask again in a moment. Where it stays so, the socket was taken away from it: restart that process",
         .state.display()
     )]
     Elsewhere { pid: u32, state: PathBuf },

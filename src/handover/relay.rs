@@ -24,6 +24,7 @@ use crate::log::error_chain;
 
 /// The name of the socket in the state folder.
 pub(crate) const SOCKET: &str = "relay.sock";
+const _: () = assert!(SOCKET.len() <= portcullis_config::ADMIN_SOCKET.len());
 
 /// Names the listener that was asked, and the client. Only what comes through the socket is read for them.
 const PORT: HeaderName = HeaderName::from_static("x-portcullis-relayed-port");

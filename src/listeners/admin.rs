@@ -35,7 +35,7 @@ pub(crate) const TIMES: Times = Times {
 };
 
 /// The name of the socket in the state folder.
-pub(crate) const SOCKET: &str = "admin.sock";
+pub(crate) const SOCKET: &str = portcullis_config::ADMIN_SOCKET;
 
 /// The body of an answer that is no success.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

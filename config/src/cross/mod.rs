@@ -26,7 +26,8 @@ use crate::idps::NamedIdp;
 use crate::node::YamlNode;
 use crate::pages::AppName;
 use crate::report::Report;
-use crate::store::{IN_STATE, StoreLocation};
+use crate::store::{ADMIN_SOCKET, IN_STATE, StoreLocation};
+use crate::web::LONGEST_SOCKET;
 
 /// Asks everything and joins the configuration, where nothing was found wrong by anybody.
 pub(crate) fn settle_file(document: RootBlock, root: &YamlNode, report: &mut Report<'_>) -> Option<File> {
@@ -90,6 +91,13 @@ fn find_state(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Option<P
     if state.is_none() && !findings.has_key("state") {
         let what = "missing, and an ordinary user without HOME has no state folder";
         findings.add_problem("state", what, "Write the path of a folder");
+    }
+    // The whole path is in the address of a socket.
+    let longest = LONGEST_SOCKET - "/".len() - ADMIN_SOCKET.len();
+    if let Some(long) = state.as_ref().map(|state| state.as_os_str().len()).filter(|bytes| *bytes > longest) {
+        let what =
+            format!("a path of {long} bytes, and the socket in that folder could not be opened by anybody");
+        findings.add_problem("state", what, format!("Write one of at most {longest} bytes"));
     }
     state
 }

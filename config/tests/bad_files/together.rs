@@ -275,6 +275,20 @@ fn a_certificate_and_a_key_that_cannot_serve() {
 }
 
 #[test]
+fn a_state_folder_whose_sockets_nobody_could_open() {
+    let state = |bytes: usize| format!("state: /srv/{}\n", "a".repeat(bytes - "/srv/".len()));
+    table(
+        SMALLEST,
+        &[(
+            &state(97),
+            "10: state: a path of 97 bytes, and the socket in that folder could not be opened by anybody. Write one of at \
+             most 96 bytes.",
+        )],
+    );
+    assert_eq!(said_of(&format!("{SMALLEST}{}", state(96))), Vec::<String>::new());
+}
+
+#[test]
 fn upstreams_that_nobody_could_reach_or_mean() {
     let routes = "routes:\n  - path: /**\n    allow: signed-in\n";
     table(
