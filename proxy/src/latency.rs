@@ -111,15 +111,24 @@ impl Exemplars {
         Self(histograms.into_iter().collect())
     }
 
-    /// Adds the exemplars to the text of all metrics, each behind the bucket it was counted in, and asks for others. For
-    /// OpenMetrics alone: the older text has no room for them.
-    pub fn add_to(&self, text: &str) -> String {
+    /// Takes those that are there and asks for others. Whoever counts afterwards counts the request of each.
+    pub fn take(&self) -> TakenExemplars {
+        let of_each = self.0.iter().map(|(name, latency)| (*name, latency.take_exemplars()));
+        TakenExemplars(of_each.collect())
+    }
+}
+
+/// The exemplars of one scrape, by histogram and bucket.
+#[derive(Clone, Debug)]
+pub struct TakenExemplars(Vec<(&'static str, [Option<Exemplar>; BUCKETS])>);
+
+impl TakenExemplars {
+    /// Adds them to the text of all metrics, each behind the bucket it was counted in. For OpenMetrics alone: the older text
+    /// has no room for them.
+    pub fn add_to(self, text: &str) -> String {
         let mut with = String::with_capacity(text.len() + 4 * 1024);
-        let mut of_each: Vec<_> = self
-            .0
-            .iter()
-            .map(|(name, latency)| (format!("{name}_bucket{{"), latency.take_exemplars().into_iter()))
-            .collect();
+        let of_each = self.0.into_iter().map(|(name, taken)| (format!("{name}_bucket{{"), taken.into_iter()));
+        let mut of_each: Vec<_> = of_each.collect();
         for line in text.lines() {
             with.push_str(line);
             // The buckets of a histogram stand in their order.
@@ -210,8 +219,9 @@ mod tests {
         let exemplars = Exemplars::new([("took_seconds", latency.clone())]);
         let read = || {
             let mut text = String::new();
+            let taken = exemplars.take();
             encode(&mut text, &registry).unwrap();
-            let with = exemplars.add_to(&text);
+            let with = taken.add_to(&text);
             // Nothing else of the text is touched.
             let without: Vec<&str> = with.lines().map(|line| line.split(" # {").next().unwrap()).collect();
             assert_eq!(without, text.lines().collect::<Vec<_>>());

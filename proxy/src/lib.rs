@@ -66,7 +66,7 @@ pub use cookies::{FLOW_COOKIE, SESSION_COOKIE, cookies, session_cookie};
 pub use drain::{Drained, Parting};
 pub use gate::{Gate, GateVerdict, Parts};
 pub use kind::Kind;
-pub use latency::Exemplars;
+pub use latency::{Exemplars, TakenExemplars};
 pub use line::{AskedHost, Detail, Line, Over};
 pub use log_detail::LogDetail;
 pub use logged_decision::LoggedDecision;

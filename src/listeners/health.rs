@@ -21,6 +21,7 @@ use portcullis_proxy::Exemplars;
 use prometheus_client::registry::Registry;
 use tokio::time::timeout;
 
+use super::exposition::{Exposition, older_text};
 use crate::app_health::AppHealth;
 use crate::core::Core;
 use crate::live::{Current, Live};
@@ -133,45 +134,24 @@ async fn answer_ready(State(health): State<Arc<Health>>) -> Response {
 }
 
 async fn answer_metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
-    let is_open = prefers_openmetrics(&headers);
+    let wanted = Exposition::wanted_by(&headers);
     // The system is asked about this process too, which may take it a moment.
     let written = tokio::task::spawn_blocking(move || {
         health.metrics.set_gauges(&(health.look)());
+        // Before the counts, so that each is of a request that they have.
+        let exemplars = (wanted == Exposition::Open).then(|| health.exemplars.take());
         let mut text = String::with_capacity(16 * 1024);
         prometheus_client::encoding::text::encode(&mut text, &health.registry)?;
-        Ok::<_, fmt::Error>(if is_open { health.exemplars.add_to(&text) } else { text })
+        Ok::<_, fmt::Error>(match exemplars {
+            Some(exemplars) => exemplars.add_to(&text),
+            None => older_text(&text),
+        })
     });
     let Ok(Ok(text)) = written.await else {
         return text_answer(StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be written down\n");
     };
-    // Without exemplars the text is both: what else OpenMetrics adds is a comment to the older format.
-    let kind = if is_open {
-        "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    } else {
-        "text/plain; version=0.0.4; charset=utf-8"
-    };
+    let kind = wanted.content_type();
     ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], text).into_response()
-}
-
-/// Tells whether OpenMetrics is wanted, and the older text not more (RFC 9110 §12.5.1).
-fn prefers_openmetrics(headers: &HeaderMap) -> bool {
-    let fields = headers.get_all(header::ACCEPT).iter().filter_map(|field| field.to_str().ok());
-    let ranges = fields.flat_map(|field| field.split(','));
-    let (mut open, mut older) = (0.0, 0.0);
-    for range in ranges {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default();
-        let weight = parts
-            .filter_map(|part| part.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
-        let weight: f32 = weight.map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
-        if kind.eq_ignore_ascii_case("application/openmetrics-text") {
-            open = weight.max(open);
-        } else if kind.eq_ignore_ascii_case("text/plain") {
-            older = weight.max(older);
-        }
-    }
-    open > 0.0 && open >= older
 }
 
 async fn answer_app(State(health): State<Arc<Health>>) -> Response {
@@ -268,38 +248,7 @@ mod tests {
     async fn metrics_are_looked_up_when_asked_for() {
         let (status, text) = asked(&serve_health(health(well())), "/metrics").await;
         assert_eq!(status, StatusCode::OK);
-        assert!(text.contains("portcullis_sessions_cached 7\n") && text.ends_with("# EOF\n"), "{text}");
-    }
-
-    #[test]
-    fn openmetrics_is_for_who_wants_it_most() {
-        let asks = |fields: &[&str]| {
-            let mut headers = HeaderMap::new();
-            for field in fields {
-                headers.append(header::ACCEPT, HeaderValue::from_bytes(field.as_bytes()).unwrap());
-            }
-            prefers_openmetrics(&headers)
-        };
-        for wanted in [
-            &["application/openmetrics-text"][..],
-            &["Application/OpenMetrics-Text; version=1.0.0"],
-            &[
-                "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
-            ],
-            &["text/plain;q=0.5", "application/openmetrics-text"],
-        ] {
-            assert!(asks(wanted), "{wanted:?}");
-        }
-        for other in [
-            &[][..],
-            &["*/*"],
-            &["application/openmetrics-text;q=0"],
-            &["application/openmetrics-text;q=no"],
-            &["application/openmetrics-textual"],
-            &["text/plain;q=0.9, application/openmetrics-text;q=0.1"],
-        ] {
-            assert!(!asks(other), "{other:?}");
-        }
+        assert!(text.contains("portcullis_sessions_cached 7\n") && !text.contains("# EOF"), "{text}");
     }
 
     #[tokio::test]

@@ -5,6 +5,7 @@
 //! (`traffic.rs`). Whoever is turned away is counted.
 
 pub(crate) mod admin;
+mod exposition;
 pub(crate) mod health;
 mod holder;
 pub(crate) mod redirect;

@@ -1,7 +1,7 @@
 //! What is measured, on the real program: whose share of a request was whose, and what the system says of the process.
 
 use std::io::Write as _;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Request;
@@ -46,6 +46,29 @@ async fn each_share_of_a_request_is_counted_once() {
     assert!(open > 10.0 && open < most, "{open} of {most}");
 }
 
+/// The older text, which a scrape gets that names nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn promtool_has_nothing_to_say_of_the_older_text() {
+    needs!("promtool");
+    let stage = Stage::seeded(|_| {}, &["alice@corp.test"]).await;
+    assert_eq!(stage.visitor("alice@corp.test").status("/page").await, 200);
+    let older = wire::get(stage.program.settings.health, "localhost", "/metrics").await.unwrap().text();
+    let mut command = Command::new(peer::cache().join("prometheus/usr/bin/promtool"));
+    let (told, output) = read_by(command.args(["check", "metrics"]), &older);
+    assert!(output.status.success() && told.is_empty(), "{told}\n{older}");
+    let described = "# TYPE portcullis_peer_faults_total counter\n";
+    assert!(older.contains(described) && !older.contains("# EOF"), "{older}");
+}
+
+/// What a reader of a text says on standard error, and how it ends.
+fn read_by(command: &mut Command, text: &str) -> (String, Output) {
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut reader = piped.env("PYTHONDONTWRITEBYTECODE", "1").spawn().unwrap();
+    reader.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = reader.wait_with_output().unwrap();
+    (String::from_utf8_lossy(&output.stderr).into_owned(), output)
+}
+
 /// The strict reader of those whose format it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_format_is_as_its_authors_read_it() {
@@ -67,17 +90,7 @@ async fn the_format_is_as_its_authors_read_it() {
     assert!(!older.contains("trace_id"), "{older}");
     let text = text(&stage).await;
     let mut command = Command::new(peer::cache().join("openmetrics/bin/python"));
-    let mut reader = command
-        .args(["-c", READ, &trace])
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    reader.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = reader.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
+    let (said, output) = read_by(command.args(["-c", READ, &trace]), &text);
     assert!(output.status.success(), "{said}\n{text}");
     let families: usize = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
     assert!(families > 30, "{families}");
