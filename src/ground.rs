@@ -6,12 +6,14 @@
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use portcullis_config::{KeyLines, Opens, Problem};
 use portcullis_keys::Keyring;
 use rustix::fs::{Access, access};
 
+use crate::import::drop_folder::{DropFolder, FolderFault};
 use crate::keyring::MASTER;
 use crate::lock::{self, LockError};
 use crate::log::error_chain;
@@ -70,6 +72,14 @@ pub(crate) fn look_at_machine(lines: &KeyLines, opens: &Opens, asked: Inquirer) 
         let what = format!("{} cannot be written: {error}", log.display());
         let remedy = "The folder must be there, and file and folder writable for the user Portcullis runs as";
         found.problems.push(lines.problem_at("log.access", what, remedy));
+    }
+    // The program says it by itself, again and again, and takes files as soon as it may.
+    if let (Some(import), Inquirer::ByCheck) = (&opens.import, asked) {
+        let ours = rustix::process::geteuid().as_raw();
+        let user = fs::metadata(&opens.state).map_or(ours, |state| state.uid());
+        if let Err(FolderFault { key, what }) = DropFolder::judge(import, user) {
+            found.warnings.push(lines.problem_at(key, what, ""));
+        }
     }
     found
 }
@@ -155,6 +165,34 @@ mod tests {
             assert_eq!(said.len(), 1, "{more}: {said:?}");
             assert!(said[0].contains(&format!(" {key}: ")), "{more}: {said:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_for_files_that_nothing_would_be_taken_from_is_warned_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let environment = Environment::with_variables([("SECRET", "not-a-real-one")]);
+        let more = "state: s\nimport:\n  folder: drop\n";
+        let text = format!("{SMALLEST}{more}").replace("provisioning: none", "provisioning: invited");
+        let path = folder.path().join("c.yaml");
+        let loaded = portcullis_config::load_text(&path, text.as_bytes(), &environment).unwrap();
+        let warned = |asked| {
+            let found = look_at_machine(&loaded.lines, &loaded.file.opens(), asked);
+            assert!(found.problems.is_empty());
+            found.warnings.iter().map(ToString::to_string).collect::<String>()
+        };
+        let said = warned(Inquirer::ByCheck);
+        assert!(
+            said.contains("c.yaml:12: import.folder: ") && said.contains("cannot be looked at"),
+            "{said}"
+        );
+        assert_eq!(warned(Inquirer::ByRun), "");
+        let drop = folder.path().join("drop");
+        fs::create_dir(&drop).unwrap();
+        fs::set_permissions(&drop, fs::Permissions::from_mode(0o777)).unwrap();
+        assert!(warned(Inquirer::ByCheck).contains("may be written by everybody"));
+        fs::set_permissions(&drop, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(warned(Inquirer::ByCheck), "");
+        assert_eq!(fs::read_dir(&drop).unwrap().count(), 0, "nothing is made");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::document::RootBlock;
 use crate::environment::Environment;
 use crate::file::{File, UserSource};
 use crate::idps::IdpEntry;
+use crate::import::ImportBlock;
 use crate::lines::KeyLines;
 use crate::node::YamlNode;
 use crate::problem::{Problem, Problems, sort_problems};
@@ -76,6 +77,8 @@ pub struct Opens {
     pub access_log: Option<PathBuf>,
     /// The master key, where it is not the file in the state folder.
     pub keys: Option<MasterKey>,
+    /// The folder that files of people are taken from; it is opened again and again.
+    pub import: Option<ImportBlock>,
 }
 
 impl File {
@@ -89,6 +92,7 @@ impl File {
                 LogTarget::Stdout | LogTarget::Off => None,
             },
             keys: self.keys.clone(),
+            import: self.import.clone(),
         }
     }
 }

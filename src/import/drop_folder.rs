@@ -216,47 +216,68 @@ async fn import_taken(
     Ok(Some(SettledFile { place, report }))
 }
 
+/// The reason why nothing is taken from the folder.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {what}")]
+pub(crate) struct FolderFault {
+    /// The key of the configuration.
+    pub(crate) key: &'static str,
+    pub(crate) what: String,
+}
+
 /// The folder, which was looked at.
 #[derive(Clone, Debug)]
-struct DropFolder {
+pub(crate) struct DropFolder {
     path: PathBuf,
     /// The users whose files are taken.
     owners: Vec<u32>,
 }
 
 impl DropFolder {
-    /// Looks at the folder and makes those in it.
-    fn open(block: &ImportBlock) -> Result<Self, String> {
+    /// Looks at the folder, for a program of the user `us`. Nothing is made.
+    ///
+    /// # Errors
+    /// [`FolderFault`].
+    pub(crate) fn judge(block: &ImportBlock, us: u32) -> Result<Self, FolderFault> {
         let path = block.folder.clone();
         let shown = path.display().to_string();
-        let us = rustix::process::geteuid().as_raw();
+        let fault = |what: String| FolderFault { key: "import.folder", what: format!("{shown} {what}") };
         let mut owners = vec![us, 0];
         if let Some(name) = &block.owner {
             let Some(owner) = crate::foreign::user_id(name) else {
-                return Err(format!("import.owner: \"{}\" is no user of this machine", escaped(name)));
+                let what = format!("\"{}\" is no user of this machine", escaped(name));
+                return Err(FolderFault { key: "import.owner", what });
             };
             owners.push(owner);
         }
-        let found = fs::symlink_metadata(&path)
-            .map_err(|error| format!("import.folder: {shown} cannot be looked at: {error}"))?;
+        let found =
+            fs::symlink_metadata(&path).map_err(|error| fault(format!("cannot be looked at: {error}")))?;
         if !found.is_dir() {
-            return Err(format!("import.folder: {shown} is no folder"));
+            return Err(fault("is no folder".to_owned()));
         }
         let mode = found.mode();
         if !owners.contains(&found.uid()) {
-            return Err(format!(
-                "import.folder: {shown} belongs to user {}, who is not the program's, root or import.owner: nothing is taken from it",
+            return Err(fault(format!(
+                "belongs to user {}, who is not the program's, root or import.owner: nothing is taken from it",
                 found.uid()
-            ));
+            )));
         }
         // With a name for the uploader, the group may bring files: whose they are is looked at one by one.
         if mode & 0o002 != 0 || (mode & 0o020 != 0 && block.owner.is_none()) {
             let what =
                 if mode & 0o002 != 0 { "everybody" } else { "its group, and import.owner names nobody" };
-            return Err(format!(
-                "import.folder: {shown} may be written by {what}: nothing is taken from it. Run: chmod go-w {shown}"
-            ));
+            return Err(fault(format!(
+                "may be written by {what}: nothing is taken from it. Run: chmod go-w {shown}"
+            )));
         }
+        Ok(Self { path, owners })
+    }
+
+    /// Looks at the folder and makes those in it.
+    fn open(block: &ImportBlock) -> Result<Self, String> {
+        let us = rustix::process::geteuid().as_raw();
+        let folder = Self::judge(block, us).map_err(|fault| fault.to_string())?;
+        let path = &folder.path;
         for name in [TAKEN, DONE, REFUSED] {
             let inner = path.join(name);
             let made = rustix::fs::mkdir(&inner, Mode::from_raw_mode(0o700));
@@ -275,7 +296,7 @@ impl DropFolder {
                 ));
             }
         }
-        Ok(Self { path, owners })
+        Ok(folder)
     }
 
     /// Takes what has its last name, in the order of names; where something that was taken before is not finished, that alone
