@@ -11,9 +11,9 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use portcullis_policy::{AccountId, Bindings, DirectoryId, OrgId, Seq, Timestamp};
 use portcullis_proxy::LogDetail;
-use portcullis_session::Committed;
+use portcullis_session::{Committed, Sessions};
 use portcullis_store::{
-    Audit, LinkDetails, NewUser, Origin, RelinkTo, SessionDetails, Store, UserDetails, UserError,
+    Audit, LinkDetails, NewUser, Origin, RelinkTo, SessionDetails, Store, UserDetails, UserError, UserSummary,
 };
 use serde::{Deserialize, Serialize};
 
@@ -87,6 +87,9 @@ pub(crate) struct Added {
     /// The address to send them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) address: Option<String>,
+    /// The reason why the application could not be told of them, and what to change, where the configuration in force says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unsaid: Option<String>,
 }
 
 /// One person, with everything that is kept of them.
@@ -100,8 +103,6 @@ pub(crate) struct PersonDetails {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) external_id: Option<String>,
     pub(crate) created: String,
-    /// Out although it is not stored yet.
-    pub(crate) on_hold: bool,
     pub(crate) links: Vec<Linked>,
     pub(crate) groups: Vec<GroupRoles>,
     /// Roles that attributes of theirs give.
@@ -207,6 +208,9 @@ const A_PAGE: u32 = 1000;
 pub(crate) struct ToldHeaders {
     /// Each with its value, in their order; a secret is hidden.
     pub(crate) headers: Vec<(String, String)>,
+    /// What cannot be written in the encoding of a header: the header and the text.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<(String, String)>,
     /// What the signed header says of the person, where there is one; each has what is of the session and the hour besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) claims: Option<serde_json::Value>,
@@ -232,9 +236,12 @@ impl Operator {
     /// [`OrderError::Store`].
     pub(crate) async fn list_users(&self, after: Option<i64>) -> Result<Users, OrderError> {
         let found = self.store.user_list(OrgId::ONLY, after.map(AccountId), A_PAGE).await;
-        let policy = self.revocation.sessions().policy();
-        let people = self.terms.people;
-        let shown = |user| user_listing(user, policy.bindings()).with_source(people);
+        let sessions = self.revocation.sessions();
+        let (policy, people) = (sessions.policy(), self.terms.people);
+        let shown = |user: UserSummary| UserListing {
+            on_hold: is_on_hold(sessions, &user),
+            ..user_listing(user, policy.bindings()).with_source(people)
+        };
         let users: Vec<UserListing> = found.map_err(OrderError::Store)?.into_iter().map(shown).collect();
         let whole = users.len() == A_PAGE as usize;
         let next = users.last().filter(|_| whole).map(|last| last.account);
@@ -264,7 +271,10 @@ impl Operator {
         let facts = facts_for_log(AccountId(0), Some(id.as_str()), email.as_deref());
         let named = self.terms.log.shown_user(&facts, Some(&name));
         tracing::info!(by = BY, user = named.as_deref(), "a person was added by hand");
-        Ok(Added { id: id.to_string(), address: self.terms.address.clone() })
+        // A command without a program has no headers at hand.
+        let told = if self.serves { self.explain_headers(id.as_str()).await.ok() } else { None };
+        let unsaid = told.and_then(|told| Some(format!("{}. {}", told.fault?, told.help?)));
+        Ok(Added { id: id.to_string(), address: self.terms.address.clone(), unsaid })
     }
 
     /// Everything that is kept of a person.
@@ -275,11 +285,10 @@ impl Operator {
         let now = Timestamp::now();
         let details = self.store.user_show(OrgId::ONLY, who, now).await?;
         let sessions = self.revocation.sessions();
-        let subject = details.user.directory.zip(details.user.id.clone());
-        let on_hold = sessions.is_held(OrgId::ONLY, details.user.account, subject.as_ref());
+        let on_hold = is_on_hold(sessions, &details.user);
         let heard_after = now.plus_ms(sessions.idle_ms().saturating_neg());
-        let mut shown = person_details(details, sessions.policy().bindings(), on_hold, heard_after);
-        shown.user = shown.user.with_source(self.terms.people);
+        let mut shown = person_details(details, sessions.policy().bindings(), heard_after);
+        shown.user = UserListing { on_hold, ..shown.user.with_source(self.terms.people) };
         Ok(shown)
     }
 
@@ -302,10 +311,21 @@ impl Operator {
                 let fields = principal.identity_headers().iter();
                 let headers = fields.map(|(name, value)| (name.as_str().to_owned(), shown(name, value)));
                 let claims = principal.claims().map(|claims| claims.to_value());
-                ToldHeaders { headers: headers.collect(), claims, fault: None, help: None, active }
+                let left_out =
+                    policy.identity().left_out(principal.name(), principal.facts(), principal.roles());
+                let left_out = left_out.into_iter().map(|(name, text)| (name.as_str().to_owned(), text));
+                ToldHeaders {
+                    headers: headers.collect(),
+                    left_out: left_out.collect(),
+                    claims,
+                    fault: None,
+                    help: None,
+                    active,
+                }
             }
             Err(fault) => ToldHeaders {
                 headers: Vec::new(),
+                left_out: Vec::new(),
                 claims: None,
                 fault: Some(fault.to_string()),
                 help: Some(fault.remedy().to_owned()),
@@ -456,12 +476,12 @@ impl Operator {
     }
 }
 
-fn person_details(
-    details: UserDetails,
-    bindings: &Bindings,
-    on_hold: bool,
-    heard_after: Timestamp,
-) -> PersonDetails {
+fn is_on_hold(sessions: &Sessions, user: &UserSummary) -> bool {
+    let subject = user.directory.zip(user.id.clone());
+    sessions.is_held(OrgId::ONLY, user.account, subject.as_ref())
+}
+
+fn person_details(details: UserDetails, bindings: &Bindings, heard_after: Timestamp) -> PersonDetails {
     let UserDetails { user, external_id, created, others, links, nested, sessions } = details;
     let stated = user.groups.iter().map(String::as_str);
     let lost = bindings.resolve_stated(stated, user.attributes.as_ref()).lost;
@@ -487,7 +507,6 @@ fn person_details(
         email: user.email.clone(),
         external_id,
         created: format_rfc3339(created),
-        on_hold,
         links: links.into_iter().map(link).collect(),
         groups: user.groups.iter().map(group).collect(),
         attributes: user

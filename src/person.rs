@@ -30,6 +30,9 @@ pub(crate) struct UserListing {
     /// `active`, `inactive` (says the directory), `disabled` (says an operator), `deleted`, or `unused`: made under
     /// another `provisioning`, so that nobody signs in as it.
     pub(crate) state: String,
+    /// True for whoever is out although it is not stored yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) on_hold: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idp: Option<String>,
     /// The last login: RFC 3339.
@@ -66,6 +69,7 @@ fn roles_of(user: &UserSummary, bindings: &Bindings) -> Option<Vec<String>> {
 pub(crate) fn user_listing(user: UserSummary, bindings: &Bindings) -> UserListing {
     UserListing {
         roles: roles_of(&user, bindings),
+        on_hold: false,
         ended: None,
         others: user.others.iter().map(|account| account.0).collect(),
         account: user.account.0,

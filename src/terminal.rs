@@ -108,15 +108,14 @@ pub(crate) fn format_table<const N: usize>(rows: &[[String; N]]) -> String {
         std::array::from_fn(|column| rows.iter().map(|row| length(&row[column])).max().unwrap_or(0));
     let mut out = String::new();
     for row in rows {
-        let mut line = String::new();
-        for (column, (entry, width)) in row.iter().zip(widths).enumerate() {
-            line.push_str(entry);
-            if column + 1 < N {
+        let filled = row.iter().rposition(|entry| !entry.is_empty()).unwrap_or(0);
+        for (column, (entry, width)) in row.iter().zip(widths).enumerate().take(filled + 1) {
+            out.push_str(entry);
+            if column < filled {
                 // By hand: a width that is formatted may not pass 65,535.
-                line.extend(std::iter::repeat_n(' ', width - length(entry) + 2));
+                out.extend(std::iter::repeat_n(' ', width - length(entry) + 2));
             }
         }
-        out.push_str(line.trim_end());
         out.push('\n');
     }
     out

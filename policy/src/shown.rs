@@ -32,6 +32,15 @@ pub fn is_seen(c: char) -> bool {
         )
 }
 
+/// Tells whether a character looks like a blank, in whatever script.
+pub(crate) fn is_blank(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\u{180e}' | '\u{2800}')
+}
+
+fn is_odd_blank(c: char) -> bool {
+    c != ' ' && is_blank(c)
+}
+
 /// The whole of a text on one line; what is not seen stands as an escape, such as `\n` or `\u{202e}`.
 ///
 /// For sentences of our own that repeat values: each value in them was cut by [`shown`].
@@ -48,22 +57,25 @@ pub fn escaped(text: &str) -> impl fmt::Display {
     })
 }
 
-/// One value from outside: on one line, at most [`MOST`] characters, the last of them `…` where it was cut. Shown
-/// twice it is the same.
+/// One value from outside: on one line, at most [`MOST`] characters, the last of them `…` where it was cut. A blank at an
+/// end that is not ASCII's stands as an escape too: it would make two names look as one. Shown twice it is the same.
 pub fn shown(text: &str) -> Cow<'_, str> {
     // Most texts are short and ASCII: all bytes are looked at together.
     if text.len() <= MOST && text.bytes().fold(true, |all, byte| all & matches!(byte, b' '..=b'~')) {
         return Cow::Borrowed(text);
     }
+    let behind = text.trim_start_matches(is_blank);
+    let core = text.len() - behind.len()..text.trim_end_matches(is_blank).len();
+    let is_plain = |at: usize, c: char| is_seen(c) && (core.contains(&at) || !is_odd_blank(c));
     // A text of no more bytes is of no more characters.
     let is_short = text.len() <= MOST || text.chars().nth(MOST).is_none();
-    if is_short && text.chars().all(is_seen) {
+    if is_short && text.char_indices().all(|(at, c)| is_plain(at, c)) {
         return Cow::Borrowed(text);
     }
     let (mut out, mut length) = (String::new(), 0);
     let mut whole = None; // how much of it may stand before the mark of a cut
-    for c in text.chars() {
-        let width = if is_seen(c) { 1 } else { c.escape_default().count() };
+    for (at, c) in text.char_indices() {
+        let width = if is_plain(at, c) { 1 } else { c.escape_default().count() };
         if length + width >= MOST && whole.is_none() {
             whole = Some(out.len());
         }
@@ -73,7 +85,7 @@ pub fn shown(text: &str) -> Cow<'_, str> {
             out.push('…');
             break;
         }
-        let _ = if is_seen(c) { out.write_char(c) } else { write!(out, "{}", c.escape_default()) };
+        let _ = if is_plain(at, c) { out.write_char(c) } else { write!(out, "{}", c.escape_default()) };
     }
     Cow::Owned(out)
 }
@@ -111,6 +123,19 @@ mod tests {
     }
 
     #[test]
+    fn a_blank_that_hides_at_an_end_is_shown() {
+        for (text, expected) in [
+            ("admins\u{a0}", "admins\\u{a0}"),
+            ("\u{3000} admins \u{2003}", "\\u{3000} admins \\u{2003}"),
+            ("\u{2800}", "\\u{2800}"),
+            ("山田\u{3000}太郎", "山田\u{3000}太郎"),
+            (" é ", " é "),
+        ] {
+            assert_eq!(shown(text), expected);
+        }
+    }
+
+    #[test]
     fn a_value_is_cut_at_200_characters_and_says_so() {
         assert_eq!(shown(&"ü".repeat(200)), "ü".repeat(200));
         assert_eq!(shown(&"ü".repeat(201)), format!("{}…", "ü".repeat(199)));
@@ -128,7 +153,8 @@ mod tests {
             prop_assert_eq!(shown(&once), &*once);
             let escaped = escaped(&text).to_string();
             prop_assert!(escaped.chars().all(is_seen));
-            prop_assert!(escaped.chars().count() > MOST || once == escaped);
+            let ends_in_blanks = text.trim_matches(is_blank) != text;
+            prop_assert!(escaped.chars().count() > MOST || once == escaped || ends_in_blanks);
         }
     }
 }

@@ -10,7 +10,7 @@ use portcullis_policy::{SIGNED_HEADER, escaped};
 use super::home::StateFolder;
 use super::reach::StoreReach;
 use crate::operator::ToldHeaders;
-use crate::terminal::{Exit, print_error, print_text};
+use crate::terminal::{Exit, fit_for_terminal, print_error, print_text};
 
 /// Questions about what the application is told, and where the program is.
 #[derive(Args, Debug)]
@@ -81,6 +81,13 @@ fn told_lines(told: &ToldHeaders) -> String {
     let mut text = String::new();
     for (name, value) in &told.headers {
         text.push_str(&format!("{}: {}\n", escaped(name), escaped(value)));
+    }
+    for (name, left_out) in &told.left_out {
+        text.push_str(&format!(
+            "{} does not say \"{}\": its encoding cannot write that.\n",
+            escaped(name),
+            fit_for_terminal(left_out)
+        ));
     }
     if let Some(claims) = &told.claims {
         text.push_str(&format!(

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use portcullis_config::Home;
+use portcullis_policy::escaped;
 use serde::de::DeserializeOwned;
 
 use super::home::StateFolder;
@@ -146,11 +147,14 @@ impl Add {
         let Self { name, email, display_name, external_id } = self;
         let person = NewPerson { name, email, display_name, external_id };
         let request = Request::builder().method(Method::POST).uri("/users");
-        let Added { id, address } =
+        let Added { id, address, unsaid } =
             StoreReach::ask_once(home, WithoutDatabase::Make, request, Some(serde_json::json!(person)))?;
         print_text(&format!("{} is added, with the id {id}.\n", fit_for_terminal(&person.name)));
         if let Some(address) = address {
             print_text(&format!("Send them this address: {}\n", fit_for_terminal(&address)));
+        }
+        if let Some(unsaid) = unsaid {
+            eprintln!("They will not be let in: {}", escaped(&unsaid));
         }
         Ok(())
     }
@@ -243,18 +247,8 @@ fn other_accounts(user: &Found) -> String {
 
 /// Everything of a person, a line each.
 fn person_lines(shown: &PersonDetails) -> String {
-    let PersonDetails {
-        user,
-        email,
-        external_id,
-        created,
-        on_hold,
-        links,
-        groups,
-        attributes,
-        lost,
-        sessions,
-    } = shown;
+    let PersonDetails { user, email, external_id, created, links, groups, attributes, lost, sessions } =
+        shown;
     let mut rows: Vec<[String; 2]> = Vec::new();
     let mut say = |name: &str, value: String| rows.push([name.to_owned(), value]);
     say("name:", fit_for_terminal(&user.name));
@@ -277,7 +271,7 @@ fn person_lines(shown: &PersonDetails) -> String {
         _ => "",
     };
     say("state:", format!("{}{whose}", user.state));
-    if *on_hold {
+    if user.on_hold {
         say("", "on hold: a removal was read, and the store could not write it down yet".to_owned());
     }
     for account in &user.others {
@@ -347,7 +341,8 @@ fn users_table(users: &[Found]) -> String {
     let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), fit_for_terminal);
     let line = |user: &Found| {
         let account = format!("account:{}", user.account);
-        let (name, state, used) = (fit_for_terminal(&user.name), user.state.clone(), or_dash(&user.used));
+        let state = format!("{}{}", user.state, if user.on_hold { ", on hold" } else { "" });
+        let (name, used) = (fit_for_terminal(&user.name), or_dash(&user.used));
         let roles = user.roles.as_ref().filter(|roles| !roles.is_empty()).map(|roles| roles.join(","));
         let (roles, idp) = (or_dash(&roles), or_dash(&user.idp));
         [account, name, state, roles, used, idp, or_dash(&user.display_name), or_dash(&user.id)]
@@ -372,6 +367,7 @@ mod tests {
             display_name: Some("M. Allory".into()),
             roles: Some(vec!["member".into(), "billing".into()]),
             state: "disabled".into(),
+            on_hold: false,
             idp: Some("okta".into()),
             used: Some("2026-01-31T17:00:00Z".into()),
             ended: None,
@@ -393,7 +389,6 @@ mod tests {
             external_id: Some("00u1".to_owned()),
             attributes: Vec::new(),
             created: at("10"),
-            on_hold: false,
             links: vec![Linked {
                 idp: "okta".into(),
                 issuer: "https://okta.test".into(),

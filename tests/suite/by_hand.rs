@@ -147,6 +147,8 @@ async fn an_order_that_cannot_be_stored_puts_on_hold() {
     assert!(said.contains("out all the same, on hold") && said.contains("1 exchanges ended"), "{said}");
     socket.read_out().await;
     assert_eq!((alice.status("/").await, bob.status("/").await), (503, 200));
+    let listed = order(&stage.program, &["user", "list"]);
+    assert!(listed.contains("  active, on hold  ") && listed.contains("  active           "), "{listed}");
     let told = line(&stage.program, "on hold until it is repeated").await;
     assert_eq!((&told["order"], &told["exchanges"]), (&"user disable".into(), &1.into()));
     assert!(told["accounts"].as_str().is_some_and(|accounts| accounts.starts_with("account:")), "{told}");

@@ -3,7 +3,7 @@
 //! The rule it protects: no two lists have one field, and nothing that a directory says ends a field or begins another. What
 //! an encoding cannot write is not written in another way.
 
-use crate::shown::is_seen;
+use crate::shown::{is_blank, is_seen};
 
 /// The bytes of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl HeaderEncoding {
 /// Tells whether some application takes it off the end of a value: blanks of every kind, as Unicode has them, and what nobody
 /// sees. Two names would be one there.
 fn is_trimmed(c: char) -> bool {
-    c.is_whitespace() || !is_seen(c) || c == '\u{180e}'
+    is_blank(c) || !is_seen(c)
 }
 
 /// One to one, so the application can decode it.

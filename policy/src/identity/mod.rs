@@ -123,7 +123,9 @@ impl HeaderFault {
             Self::NoName { .. } => {
                 "Fill the attribute where the person is managed, or name another one: headers.user."
             }
-            Self::NotWritable { .. } => "Choose another encoding of that header: encoding: percent.",
+            Self::NotWritable { .. } => {
+                "Change the name where the person is managed (a letter and its accent as one character, no blank at an end); or, if the application decodes it, write that header with encoding: percent."
+            }
             Self::Unsaid { .. } => {
                 "Give the user header a line of its own: headers.names: { user: X-Remote-User }."
             }
@@ -185,6 +187,23 @@ impl IdentityHeaders {
         self.rules.iter().map(HeaderRule::least_size).sum()
     }
 
+    /// What headers would say of a person and cannot write: left out of a list, or the reason why there is no header, or the
+    /// default.
+    pub fn left_out(&self, name: &str, facts: &Facts, roles: &Roles) -> Vec<(HeaderName, String)> {
+        let person = self.told_person(name, facts, roles);
+        let of_rule = |rule: &HeaderRule| {
+            let texts = rule.left_out(&person).into_iter();
+            texts.map(|text| (rule.name.clone(), text.to_owned())).collect::<Vec<_>>()
+        };
+        self.rules.iter().flat_map(of_rule).collect()
+    }
+
+    fn told_person<'p>(&self, name: &'p str, facts: &'p Facts, roles: &'p Roles) -> ToldPerson<'p> {
+        let groups = facts.groups.iter().map(|group| &**group);
+        let groups = groups.filter(|group| self.groups.include(group)).collect();
+        ToldPerson { name, facts, roles, groups }
+    }
+
     /// The headers of a person. An empty list and an unknown value are no header at all.
     pub(crate) fn prepare(
         &self,
@@ -192,9 +211,7 @@ impl IdentityHeaders {
         facts: &Facts,
         roles: &Roles,
     ) -> Result<PreparedHeaders, HeaderFault> {
-        let groups = facts.groups.iter().map(|group| &**group);
-        let groups = groups.filter(|group| self.groups.include(group)).collect();
-        let person = ToldPerson { name, facts, roles, groups };
+        let person = self.told_person(name, facts, roles);
         let (mut lines, mut fields) = (Vec::new(), Vec::new());
         let mut largest: Option<(usize, &HeaderName)> = None;
         let (mut is_named, mut unsaid) = (false, None);

@@ -68,6 +68,29 @@ impl HeaderRule {
         self.encoding.write(text, None, &mut Vec::with_capacity(text.len()))
     }
 
+    /// The texts of a person that it would say and cannot write.
+    pub(super) fn left_out<'p>(&self, person: &ToldPerson<'p>) -> Vec<&'p str> {
+        let mut sources = Vec::new();
+        match &self.says {
+            HeaderText::Source(source) => sources.push(source),
+            HeaderText::Template(parts) => {
+                sources.extend(parts.iter().filter_map(|part| match part {
+                    TemplatePart::Source(source) => Some(source),
+                    TemplatePart::Literal(_) => None,
+                }));
+            }
+            HeaderText::Fixed(_) => {}
+        }
+        let unwritten = |source: &&HeaderSource| {
+            let separator = source.is_list().then_some(self.separator);
+            let cannot = move |text: &&str| {
+                !text.is_empty() && !self.encoding.write(text, separator, &mut Vec::with_capacity(text.len()))
+            };
+            person.texts(source).into_iter().filter(cannot).collect::<Vec<_>>()
+        };
+        sources.iter().flat_map(unwritten).collect()
+    }
+
     /// The bytes that its line has for everybody.
     pub(super) fn least_size(&self) -> usize {
         let is_literal = |part: &TemplatePart| matches!(part, TemplatePart::Literal(_));
