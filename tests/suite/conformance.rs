@@ -62,6 +62,27 @@ async fn scim_sanity_finds_what_is_known() {
     }
 }
 
+/// The same with one word changed: where it adds a member, it is somebody who is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn scim_sanity_finds_nothing_where_the_member_exists() {
+    needs!("suites");
+    const PROBE: &str = "import sys\n\
+        from scim_sanity.probe import tests\n\
+        member, make = sys.argv.pop(1), tests.make_patch\n\
+        there = lambda value: [{'value': member}] if value == [{'value': 'fake-member-id'}] else value\n\
+        tests.make_patch = lambda operations: make([{key: there(value) for key, value in one.items()} for one in operations])\n\
+        from scim_sanity.cli import main\n\
+        sys.argv[0] = 'scim-sanity'\n\
+        sys.exit(main())";
+    let stage = Stage::seeded(|settings| settings.groups_answer = "200", &["alice@corp.test"]).await;
+    let (base, token) = (stage.program.settings.scim_base(), stage.program.settings.scim_token.clone());
+    let member = stage.id("alice@corp.test");
+    let words = ["-c", PROBE, member, "probe", &base, "--token", &token, "--i-accept-side-effects"];
+    let (said, code) = run(&stage, "python3", &words).await;
+    assert!(marked(&said, &["[PASS]"]).contains("PATCH /Groups/{id} add member"), "{said}");
+    assert_eq!((code, marked(&said, &["[FAIL]", "[ERROR]"])), (Some(0), BTreeSet::new()), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn scim2_tester_finds_what_is_known() {
     needs!("suites");
