@@ -10,8 +10,8 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use portcullis_keys::{Keyring, Random};
 use portcullis_policy::{
-    AccountId, App, AppId, Bindings, Change, DirectoryId, IdentityHeaders, OrgId, Policy, ResourceId,
-    RulesVersion, SessionHash, Timestamp, UserFrom,
+    AccountId, App, AppId, Attributes, Bindings, Change, DirectoryId, IdentityHeaders, OrgId, Policy,
+    ResourceId, RulesVersion, SessionHash, Timestamp, UserFrom,
 };
 use portcullis_scim::{ListPage, Outcome, ResourceRecord, Schemas, ScimError, ScimRequest};
 use portcullis_session::{Committed, Sessions};
@@ -318,4 +318,20 @@ pub(crate) fn fresh_hash() -> SessionHash {
 
 pub(crate) fn is_busy(error: &StoreError) -> bool {
     matches!(error, StoreError::Busy { .. })
+}
+
+/// A login without a directory.
+pub(crate) fn alone(rig: &Rig, subject: &str, email: Option<&str>) -> VerifiedLogin {
+    let mut login = rig.login(subject, "");
+    login.provisioning = PeopleSource::None;
+    login.policy = telling(UserFrom::Email);
+    login.claims = LoginAttributes {
+        email: email.map(str::to_owned),
+        attributes: Attributes::default()
+            .with_texts(Attributes::NAME, ["Mia"])
+            .with_texts(Attributes::PREFERRED_USERNAME, ["mia"]),
+        names_said: email.into_iter().map(str::to_owned).chain(["mia".to_owned()]).collect(),
+        groups: Some(vec!["crew".to_owned()]),
+    };
+    login
 }
