@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::app_connection::AppConnection;
 use super::fault::UpstreamFault;
-use super::h2c::H2cDownload;
+use super::h2c_download::H2cDownload;
 use super::pool;
 
 /// The body of an answer. It drives the connection it comes from, and gives it back at its end.

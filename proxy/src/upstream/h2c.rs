@@ -6,129 +6,26 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 
 use bytes::Bytes;
-use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::RecvStream;
+use h2::client::{Builder, ResponseFuture};
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING, USER_AGENT};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, request, response};
-use http_body::{Body as _, Frame, SizeHint};
 
 use super::address::AppAddress;
 use super::app_socket::AppSocket;
 use super::download::Download;
 use super::fault::UpstreamFault;
 use super::framing::is_framed_one_way;
+use super::h2c_connection::{FIELDS, H2cConnection};
+use super::h2c_download::{H2cDownload, Rising};
 use super::{Upstream, pool};
 use crate::clock::{Wait, Waits};
 use crate::told::Told;
 use crate::upload::Upload;
-
-/// The bytes of an answer that an application may send before they are taken, and of a connection's.
-const WINDOW: u32 = 256 * 1024;
-/// The room for messages of a few bytes, of which as many as a window holds may wait. The library charges 256 bytes for each,
-/// and would end the connection of a server that sends many at once.
-const SMALL_FRAMES: usize = WINDOW as usize / 5 * 256;
-/// The bytes of the fields of an answer's head.
-const FIELDS: u32 = 64 * 1024;
-/// The bytes of a request's body that are kept until the socket takes them.
-const SEND: usize = 64 * 1024;
-
-/// A connection to an application over HTTP/2.
-pub(crate) struct H2cConnection {
-    pub(super) to: AppAddress,
-    sender: SendRequest<Bytes>,
-    connection: Connection<AppSocket, Bytes>,
-}
-
-impl H2cConnection {
-    async fn speak_over(socket: AppSocket, to: AppAddress) -> Result<Box<Self>, UpstreamFault> {
-        let mut builder = Builder::new();
-        builder
-            .enable_push(false)
-            .initial_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
-            .max_header_list_size(FIELDS)
-            .data_frame_budget(SMALL_FRAMES)
-            .max_send_buffer_size(SEND);
-        let (sender, connection) = builder.handshake(socket).await.map_err(UpstreamFault::from_h2)?;
-        Ok(Box::new(Self { to, sender, connection }))
-    }
-
-    /// Tells whether it can serve a request now.
-    pub(super) fn is_idle(&mut self) -> bool {
-        let context = &mut Context::from_waker(Waker::noop());
-        let lives = Pin::new(&mut self.connection).poll(context).is_pending();
-        lives && matches!(self.sender.poll_ready(context), Poll::Ready(Ok(())))
-    }
-
-    /// Reads and writes what there is. The fault of its end, once it has one.
-    fn drive(&mut self, context: &mut Context<'_>) -> Option<UpstreamFault> {
-        match Pin::new(&mut self.connection).poll(context) {
-            Poll::Pending => None,
-            Poll::Ready(ended) => {
-                Some(ended.map_or_else(UpstreamFault::from_h2, |()| UpstreamFault::Ended(None)))
-            }
-        }
-    }
-}
-
-/// The body of a request on its way up. It goes on while the answer comes down.
-struct Rising {
-    upload: Option<Upload>,
-    stream: SendStream<Bytes>,
-    /// A piece that the application has no room for yet.
-    piece: Bytes,
-}
-
-impl Rising {
-    /// Tells whether everything is said.
-    fn is_over(&self) -> bool {
-        self.upload.is_none()
-    }
-
-    /// Hands on what there is, as far as there is room.
-    fn rise(&mut self, context: &mut Context<'_>) -> Result<(), UpstreamFault> {
-        while let Some(upload) = &mut self.upload {
-            if !self.piece.is_empty() {
-                self.stream.reserve_capacity(self.piece.len());
-                match self.stream.poll_capacity(context) {
-                    Poll::Pending | Poll::Ready(Some(Ok(0))) => return Ok(()),
-                    Poll::Ready(Some(Ok(room))) => {
-                        let part = self.piece.split_to(room.min(self.piece.len()));
-                        self.stream.send_data(part, false).map_err(UpstreamFault::from_h2)?;
-                    }
-                    // It wants no more of it, and may answer all the same (RFC 9113 §8.1).
-                    Poll::Ready(Some(Err(_)) | None) => self.upload = None,
-                }
-                continue;
-            }
-            match Pin::new(upload).poll_frame(context) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(piece) => self.piece = piece,
-                    // Where it wants no more of it, that is said when the answer is read.
-                    Err(frame) => {
-                        self.upload = None;
-                        let _ = self.stream.send_trailers(frame.into_trailers().unwrap_or_default());
-                    }
-                },
-                Poll::Ready(None) => {
-                    self.upload = None;
-                    let _ = self.stream.send_data(Bytes::new(), true);
-                }
-                Poll::Ready(Some(Err(fault))) => {
-                    self.upload = None;
-                    self.stream.send_reset(Reason::CANCEL);
-                    return Err(UpstreamFault::Upload(fault));
-                }
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Asks an application over HTTP/2. A request goes out a second time only where nothing of it was done, and the application
 /// says so (RFC 9113 §8.7), or where a connection that was kept broke and asking twice changes nothing.
@@ -183,7 +80,7 @@ async fn ask_once(
 ) -> Result<H2cAnswered, UpstreamFault> {
     let ends = upload.is_none();
     let (answer, stream) = connection.sender.send_request(request, ends).map_err(UpstreamFault::from_h2)?;
-    let mut rising = Rising { upload, stream, piece: Bytes::new() };
+    let mut rising = Rising::new(upload, stream);
     let answer = wait_for_answer(&mut connection, &mut rising, answer, waits).await?;
     Ok((answer, rising, connection))
 }
@@ -260,9 +157,7 @@ fn read_answer(
     is_framed_one_way(&head.headers).map_err(UpstreamFault::Answer)?;
     let has_no_body = is_head || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let length = head.headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-    let state = if has_no_body || body.is_end_stream() { Falling::Over } else { Falling::Pieces };
-    let left = length.filter(|_| state == Falling::Pieces);
-    let download = H2cDownload { body, rising, state, left, connection: Some(connection) };
+    let download = H2cDownload::new(body, rising, connection, has_no_body, length);
     Ok((head, Download::over_h2c(download)))
 }
 
@@ -299,126 +194,5 @@ pub(super) async fn ask_status(
             Poll::Ready(status) => Ok(status?),
             Poll::Pending => Err(ended.err().map_or_else(|| "it closed the connection".into(), Into::into)),
         },
-    }
-}
-
-/// What of an answer is still to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Falling {
-    Pieces,
-    Trailers,
-    Over,
-}
-
-/// The body of an answer over HTTP/2. It drives the connection it comes from, and gives it back at its end.
-pub(super) struct H2cDownload {
-    body: RecvStream,
-    rising: Rising,
-    state: Falling,
-    /// The bytes that are still to come, as the head announces them.
-    left: Option<u64>,
-    connection: Option<Box<H2cConnection>>,
-}
-
-impl H2cDownload {
-    /// The next piece, or the trailers.
-    pub(super) fn poll_frame(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
-        if self.state == Falling::Over {
-            self.give_back();
-            return Poll::Ready(None);
-        }
-        let Some(connection) = &mut self.connection else { return Poll::Ready(None) };
-        // The request goes on however much of the answer waits.
-        let risen = self.rising.rise(context);
-        // More is read once what was read is taken: else the socket would be emptied before anybody asks.
-        let mut polled = Self::poll_body(&mut self.body, &mut self.state, context);
-        if polled.is_pending() {
-            let ended = connection.drive(context);
-            // What came with its last bytes is read first.
-            polled = Self::poll_body(&mut self.body, &mut self.state, context);
-            if let (Poll::Pending, Some(fault)) = (&polled, risen.err().or(ended)) {
-                polled = Poll::Ready(Some(Err(fault)));
-            }
-        } else if !self.rising.is_over() {
-            // What was said is written; its end is told when the answer has none.
-            let _ = connection.drive(context);
-        }
-        if let (Poll::Ready(Some(Ok(frame))), Some(left)) = (&polled, &mut self.left) {
-            *left = left.saturating_sub(frame.data_ref().map_or(0, |piece| piece.len() as u64));
-        }
-        match &polled {
-            Poll::Ready(Some(Err(_))) => drop(self.connection.take()),
-            Poll::Ready(_) if self.state == Falling::Over => self.give_back(),
-            _ => {}
-        }
-        polled
-    }
-
-    fn poll_body(
-        body: &mut RecvStream,
-        state: &mut Falling,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamFault>>> {
-        if *state == Falling::Pieces {
-            match body.poll_data(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(piece))) => {
-                    // It is on its way down: as much may come again.
-                    let _ = body.flow_control().release_capacity(piece.len());
-                    return Poll::Ready(Some(Ok(Frame::data(piece))));
-                }
-                Poll::Ready(Some(Err(error))) => {
-                    return Poll::Ready(Some(Err(UpstreamFault::from_h2(error))));
-                }
-                Poll::Ready(None) => *state = Falling::Trailers,
-            }
-        }
-        match body.poll_trailers(context) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => Poll::Ready(Some(Err(UpstreamFault::from_h2(error)))),
-            Poll::Ready(Ok(trailers)) => {
-                *state = Falling::Over;
-                Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
-            }
-        }
-    }
-
-    /// Tells whether nothing more comes.
-    pub(super) fn is_end_stream(&self) -> bool {
-        self.state == Falling::Over || self.body.is_end_stream()
-    }
-
-    /// Tells whether all of it was handed over, though the end of the stream may still be to come.
-    pub(super) fn has_all(&self) -> bool {
-        self.is_end_stream() || self.left == Some(0)
-    }
-
-    /// The bytes that come, where that is known.
-    pub(super) fn size_hint(&self) -> SizeHint {
-        match (self.state, self.left) {
-            (Falling::Over, _) => SizeHint::with_exact(0),
-            (_, Some(left)) => SizeHint::with_exact(left),
-            (_, None) => SizeHint::default(),
-        }
-    }
-
-    /// Keeps the connection where both directions are through.
-    fn give_back(&mut self) {
-        if let Some(connection) = self.connection.take().filter(|_| self.rising.is_over()) {
-            pool::give_back_h2c(connection);
-        }
-    }
-}
-
-impl Drop for H2cDownload {
-    /// Whoever knows the length asks for nothing behind the last byte, where the end of the stream may stand by itself. The
-    /// stream goes with this, and the next one has a number of its own.
-    fn drop(&mut self) {
-        if self.has_all() {
-            self.give_back();
-        }
     }
 }

@@ -14,6 +14,8 @@ mod fault;
 mod filter;
 mod framing;
 mod h2c;
+mod h2c_connection;
+mod h2c_download;
 mod heard;
 mod outgoing_body;
 mod pool;

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::Upstream;
 use super::address::AppAddress;
 use super::app_connection::{Afterwards, AppConnection};
-use super::h2c::H2cConnection;
+use super::h2c_connection::H2cConnection;
 
 thread_local! {
     static POOL: RefCell<Vec<(AppAddress, Vec<IdleConnection>)>> = const { RefCell::new(Vec::new()) };
