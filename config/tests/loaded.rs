@@ -171,6 +171,7 @@ fn headers_are_written_as_the_product_reads_them() {
     for (words, encoding) in [
         ("preset: superset", Percent),
         ("preset: gitea", Utf8),
+        ("preset: mediawiki", Utf8),
         ("preset: sonarqube", Latin1),
         ("preset: gitea, encoding: percent", Percent),
         ("preset: x-forwarded, encoding: latin1", Latin1),

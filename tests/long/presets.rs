@@ -247,3 +247,45 @@ async fn sonarqube_takes_people_for_whom_they_are() {
     assert_eq!(browser.get("/api/users/current").await.status, 401);
     assert_eq!(stage.stranger().status("/api/users/current").await, 401);
 }
+
+/// The name by which MediaWiki knows a browser.
+async fn wiki_name(browser: &mut Browser) -> String {
+    let answer = browser.get("/api.php?action=query&meta=userinfo&format=json").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let user = answer.json()["query"]["userinfo"].clone();
+    assert!(user["anon"].is_null(), "{user}");
+    user["name"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mediawiki_takes_people_for_whom_they_are() {
+    needs!("mediawiki");
+    let address = ports::free();
+    let stage = Stage::seeded(
+        |settings| {
+            settings.upstream = format!("http://{address}");
+            settings.more = "headers:\n  preset: mediawiki\n".to_owned();
+        },
+        &[ALICE, BOB, "zoë", "rob_b", "rob b", "a/b"],
+    )
+    .await;
+    let _wiki = Product::mediawiki(address, &stage.program.settings.origin()).await;
+    let mut browser = Browser::of(&stage, ALICE, &[], "");
+    // Its cookies of whoever was there before name nobody.
+    for (name, other, known) in [
+        (ALICE, BOB, "Alice@corp.test"),
+        (BOB, ALICE, "Bob@corp.test"),
+        ("zoë", ALICE, "Zoë"),
+        // To MediaWiki these two are one: docs/configuration.md says so.
+        ("rob_b", ALICE, "Rob b"),
+        ("rob b", ALICE, "Rob b"),
+    ] {
+        browser = browser.handed_to(&stage, name);
+        browser.says = vec![("x-remote-user", other.to_owned()), ("x_remote_user", other.to_owned())];
+        assert_eq!(wiki_name(&mut browser).await, known);
+    }
+    // A sign that it has no names with lets nobody in, under no other name.
+    let mut browser = Browser::of(&stage, "a/b", &[], "");
+    assert_eq!(browser.get("/api.php?action=query&meta=userinfo&format=json").await.status, 500);
+    assert_eq!(stage.stranger().status("/api.php").await, 401);
+}

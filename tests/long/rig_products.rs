@@ -88,6 +88,30 @@ impl Product {
         Self::begin("sonarqube", command, folder, turn).ready(address, "/api/system/status", "\"UP\"").await
     }
 
+    /// MediaWiki with the extension that takes people from `X-Remote-User`, known under this origin.
+    pub async fn mediawiki(address: SocketAddr, origin: &str) -> Self {
+        let turn = TURN.lock().await;
+        let (folder, wiki) = (folder("mediawiki"), peer::cache().join("mediawiki/wiki"));
+        let (own, settings) = (folder.path(), folder.path().join("LocalSettings.php"));
+        let mut install = Command::new("php");
+        install
+            .arg(wiki.join("maintenance/install.php"))
+            .args(["--dbtype", "sqlite", "--dbname", "wiki", "--dbpath"]);
+        install.arg(own).arg("--confpath").arg(own).args(["--server", origin, "--scriptpath", ""]);
+        install.args(["--pass", "not-asked-for-here", "Wiki", "operator"]).stdin(Stdio::null());
+        let output = tokio::task::spawn_blocking(move || install.output().unwrap()).await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        // As docs/configuration.md has it.
+        let told = "wfLoadExtension('Auth_remoteuser');\n\
+            $wgAuthRemoteuserUserName = fn() => $_SERVER['HTTP_X_REMOTE_USER'] ?? '';\n";
+        let written = fs::read_to_string(&settings).unwrap();
+        fs::write(&settings, written + told).unwrap();
+        let mut command = Command::new("php");
+        command.arg("-S").arg(address.to_string()).current_dir(wiki).env("MW_CONFIG_FILE", settings);
+        let known = "/api.php?action=query&meta=siteinfo&format=json";
+        Self::begin("mediawiki", command, folder, turn).ready(address, known, "sitename").await
+    }
+
     fn begin(name: &str, mut command: Command, folder: TempDir, turn: MutexGuard<'static, ()>) -> Self {
         let log = fs::File::create(folder.path().join("log")).unwrap();
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).process_group(0);

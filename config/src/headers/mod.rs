@@ -37,7 +37,7 @@ section! {
         /// The groups that are told.
         pub(crate) groups: HeaderGroups = "{}",
         /// How values are written, where a header says nothing of its own. Where left out, as the preset has it: `utf8`
-        /// with `gitea`, `latin1` with `sonarqube`, else `percent`.
+        /// with `gitea` and `mediawiki`, `latin1` with `sonarqube`, else `percent`.
         #[schemars(with = "Option<EncodingWord>")]
         pub(crate) encoding: Option<HeaderEncoding>,
         /// The most bytes of all headers of a person. Whoever has more is not signed in, and the log says why.

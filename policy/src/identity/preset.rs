@@ -158,10 +158,10 @@ impl HeaderPreset {
     }
 
     /// How its values are written where the configuration does not say: as the product reads them, where that was tried.
-    /// Neither of these two decodes anything: Gitea takes the bytes for UTF-8, SonarQube's server for ISO 8859-1.
+    /// None of these decodes anything: Gitea and MediaWiki take the bytes for UTF-8, SonarQube's server for ISO 8859-1.
     pub fn encoding(self) -> HeaderEncoding {
         match self {
-            Self::Gitea => HeaderEncoding::Utf8,
+            Self::Gitea | Self::MediaWiki => HeaderEncoding::Utf8,
             Self::SonarQube => HeaderEncoding::Latin1,
             _ => HeaderEncoding::Percent,
         }
