@@ -41,7 +41,7 @@ pub use pattern::{Pattern, PatternError};
 pub use principal::{Facts, Principal};
 pub use roles::{AttributeBinding, BindingError, Bindings, GroupBinding, OutrankedRole, Resolution, Roles};
 pub use routes::{Allow, App, Clash, OnChange, Policy, Route, RouteKey, Rule, RuleError, UpstreamPath};
-pub use shown::{MOST, escaped, is_seen, shown};
+pub use shown::{MOST, escaped, has_hidden_end, is_seen, shown};
 pub use vocabulary::{
     ClientAuth, ENTERPRISE_USER, GroupPatch, HeaderCase, HostSent, LinkTo, LogClient, LogFormat, LogIdentity,
     LogTarget, USER_ATTRIBUTES, USER_LISTS,

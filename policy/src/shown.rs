@@ -19,7 +19,7 @@ pub fn is_seen(c: char) -> bool {
     !c.is_control()
         && !matches!(
             c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
                 | '\u{200b}' | '\u{200e}' | '\u{200f}'
                 | '\u{2028}'..='\u{202e}'
                 | '\u{2060}'..='\u{206f}'
@@ -34,7 +34,13 @@ pub fn is_seen(c: char) -> bool {
 
 /// Tells whether a character looks like a blank, in whatever script.
 pub(crate) fn is_blank(c: char) -> bool {
-    c.is_whitespace() || matches!(c, '\u{180e}' | '\u{2800}')
+    c.is_whitespace() || c == '\u{2800}'
+}
+
+/// Tells whether a text has a blank of any script, or something unseen, at an end: it would look like another text.
+pub fn has_hidden_end(text: &str) -> bool {
+    let is_hidden = |c| is_blank(c) || !is_seen(c);
+    text.starts_with(is_hidden) || text.ends_with(is_hidden)
 }
 
 fn is_odd_blank(c: char) -> bool {

@@ -74,7 +74,7 @@ pub(crate) fn read_field<'f>(
     longest: usize,
     problems: &mut RosterProblems,
 ) -> Option<&'f str> {
-    let value = field.trim_matches(|c: char| c == '\t' || (c.is_whitespace() && !c.is_control()));
+    let value = field.trim_matches([' ', '\t']);
     if value.len() > longest {
         problems.add(line, || format!("{} is longer than {longest} bytes", shown(name)));
         return None;

@@ -7,15 +7,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use portcullis_policy::fold;
+use portcullis_policy::{fold, has_hidden_end};
 use serde_json::{Map, Value};
 
 use crate::error::ScimError;
 use crate::filter::{MAX_INDEXED, as_double, comparable_value};
+use crate::moment::Moment;
 use crate::resource::{Resource, is_empty};
 use crate::schema::{
-    Attribute, AttributePath, Mutability, ResourceKind, Schema, Schemas, Type, Uniqueness, is_rfc3339,
-    is_uri_text,
+    Attribute, AttributePath, Mutability, ResourceKind, Schema, Schemas, Type, Uniqueness, is_uri_text,
 };
 
 /// The most values one list of a user holds. Members of a group are bounded by the size of a body alone.
@@ -251,8 +251,11 @@ fn conform_simple(path: &AttributePath, given: &Value) -> Result<Value, ScimErro
         (Type::Decimal, _) => {
             Err(ScimError::invalid_value(format!("{path} must be a number, without quotes")))
         }
-        (Type::DateTime, Value::String(text)) if !is_rfc3339(text) => {
+        (Type::DateTime, Value::String(text)) if Moment::parse_rfc3339(text).is_none() => {
             Err(ScimError::invalid_value(format!("{path} must be a moment such as 2027-01-15T08:00:00Z")))
+        }
+        (Type::Binary, Value::String(text)) if !is_base64(text) => {
+            Err(ScimError::invalid_value(format!("{path} must be base64")))
         }
         (Type::Reference, Value::String(text)) if leaf.references.contains(&"uri") && !is_uri_text(text) => {
             Err(ScimError::invalid_value(format!("{path} must be a URI: ASCII, without blanks")))
@@ -260,6 +263,24 @@ fn conform_simple(path: &AttributePath, given: &Value) -> Result<Value, ScimErro
         (_, Value::String(text)) => check_name(path, text).map(|()| as_said(path, given)),
         _ => Err(ScimError::invalid_value(format!("{path} must be text"))),
     }
+}
+
+/// Tells whether a text is base64, in one alphabet or the other (RFC 7643 §2.3.6), with its padding or without; lines may be
+/// broken.
+fn is_base64(text: &str) -> bool {
+    let digits: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let digits = digits.trim_end_matches('=');
+    let padding = text.bytes().filter(|byte| *byte == b'=').count();
+    let alphabet: fn(u8) -> bool = match digits.contains(['-', '_']) {
+        true => |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
+        false => |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'),
+    };
+    let is_whole = match digits.len() % 4 {
+        0 => padding == 0,
+        1 => false,
+        left => padding == 0 || padding == 4 - left,
+    };
+    is_whole && digits.bytes().all(alphabet)
 }
 
 /// An empty `externalId` is none: two people without one are not the same person. So is an empty text of an extension
@@ -276,9 +297,9 @@ fn check_name(path: &AttributePath, text: &str) -> Result<(), ScimError> {
         return Err(ScimError::invalid_value(format!("{path} must not be blank")));
     }
     // Two names that look alike are two people, of whom one may be let in as the other.
-    if path.as_str() == "userName" && (text.trim() != text || text.chars().any(char::is_control)) {
+    if path.as_str() == "userName" && (has_hidden_end(text) || text.chars().any(char::is_control)) {
         return Err(ScimError::invalid_value(
-            "userName must have no blank at an end and no control character",
+            "userName must have no blank and nothing unseen at an end, and no control character",
         ));
     }
     let is_name = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";

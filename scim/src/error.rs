@@ -87,7 +87,7 @@ pub enum ScimError {
         seconds: u64,
     },
     /// The body is of no type that SCIM has.
-    #[error("the body must be application/scim+json or application/json")]
+    #[error("the body must be application/scim+json or application/json, and not compressed")]
     UnsupportedMediaType,
     /// The client takes no type of answer that there is.
     #[error("answers are JSON here, and never XML: ask for application/json")]

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, IF_MATCH};
 use http::{HeaderMap, Method};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
@@ -64,7 +64,7 @@ pub(crate) fn read_straightened(
         (Endpoint::Discovery(what), &Method::GET | &Method::HEAD) => {
             read_discovery(schemas, *what, &parameters)
         }
-        (Endpoint::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET" }),
+        (Endpoint::Discovery(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, HEAD" }),
         (Endpoint::NotOffered(what), _) => Err(ScimError::NotOffered { what }),
         (Endpoint::Collection(kind), &Method::GET | &Method::HEAD) => {
             read_search(schemas, Some(*kind), &parameters)
@@ -96,8 +96,10 @@ pub(crate) fn read_straightened(
         (Endpoint::Resource(kind, id), &Method::DELETE) => {
             read_write_request(schemas, request, straighten, *kind, WriteVerb::Delete(id))
         }
-        (Endpoint::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, POST" }),
-        (Endpoint::Resource(..), _) => Err(ScimError::MethodNotAllowed { allow: "GET, PUT, PATCH, DELETE" }),
+        (Endpoint::Collection(_), _) => Err(ScimError::MethodNotAllowed { allow: "GET, HEAD, POST" }),
+        (Endpoint::Resource(..), _) => {
+            Err(ScimError::MethodNotAllowed { allow: "GET, HEAD, PUT, PATCH, DELETE" })
+        }
     }
 }
 
@@ -161,7 +163,13 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), ScimError> {
             return Err(ScimError::UnsupportedMediaType);
         }
     }
-    Ok(())
+    // Nothing is unpacked here: a few bytes could become gigabytes.
+    match headers.get(CONTENT_ENCODING) {
+        Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(ScimError::UnsupportedMediaType)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read_discovery(

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 use portcullis_policy::{
     AccountId, Attributes, Change, DirectoryId, OrgId, ResourceId, SessionHash, Timestamp, fold,
+    has_hidden_end,
 };
 use portcullis_scim::{Act, Resource, ResourceKind, Schemas, ScimError, ScimType, Write};
 use portcullis_session::Committed;
@@ -170,8 +171,15 @@ impl NewUser {
     fn resource(&self) -> Result<Resource, ScimError> {
         let refused = |detail: &str| Err(ScimError::of_type(ScimType::InvalidValue, detail));
         let has_control = self.user_name.chars().any(char::is_control);
-        if self.user_name.trim().is_empty() || self.user_name.trim() != self.user_name || has_control {
-            return refused("the name is empty, or has a blank at an end or a control character");
+        if self.user_name.is_empty() || has_hidden_end(&self.user_name) || has_control {
+            return refused(
+                "the name is empty, or has a blank or something unseen at an end, or a control character",
+            );
+        }
+        if named::account_number(&self.user_name).is_some() {
+            return refused(
+                "the name is as the number of an account: an order about it would be about another",
+            );
         }
         let mut tree = json!({ "userName": self.user_name, "active": true });
         if let Some(email) = &self.email {

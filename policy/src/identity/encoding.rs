@@ -3,7 +3,7 @@
 //! The rule it protects: no two lists have one field, and nothing that a directory says ends a field or begins another. What
 //! an encoding cannot write is not written in another way.
 
-use crate::shown::{is_blank, is_seen};
+use crate::shown::has_hidden_end;
 
 /// The bytes of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,11 +39,8 @@ impl HeaderEncoding {
     /// Writes a text behind what is there; false, and nothing is written, where it cannot be: a control character, an end
     /// that an application would trim off, a separator within, or a character that the encoding does not have.
     pub(super) fn write(self, text: &str, separator: Option<char>, out: &mut Vec<u8>) -> bool {
-        let is_bent = |text: &str| {
-            text.chars().any(|c| c.is_control() || Some(c) == separator)
-                || text.starts_with(is_trimmed)
-                || text.ends_with(is_trimmed)
-        };
+        let is_bent =
+            |text: &str| text.chars().any(|c| c.is_control() || Some(c) == separator) || has_hidden_end(text);
         match self {
             Self::Percent => {
                 encode_percent(text, separator, out);
@@ -79,12 +76,6 @@ impl HeaderEncoding {
         }
         (!out.is_empty()).then_some(out)
     }
-}
-
-/// Tells whether some application takes it off the end of a value: blanks of every kind, as Unicode has them, and what nobody
-/// sees. Two names would be one there.
-fn is_trimmed(c: char) -> bool {
-    is_blank(c) || !is_seen(c)
 }
 
 /// One to one, so the application can decode it.
@@ -137,7 +128,7 @@ mod tests {
         // What applications trim would make one name of two: `admins` and `admins` with a blank behind it.
         for blank in [
             "\u{a0}", "\u{2003}", "\u{2028}", "\u{3000}", "\u{1680}", "\u{180e}", "\u{200b}", "\u{feff}",
-            "\u{ad}",
+            "\u{ad}", "\u{2800}",
         ] {
             for text in [format!("admins{blank}"), format!("{blank}admins"), blank.to_owned()] {
                 assert_eq!(list(Utf8, &[&text], ','), None, "{text:?}");

@@ -7,7 +7,7 @@
 mod operation;
 mod value;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use portcullis_policy::shown;
@@ -106,7 +106,7 @@ impl<'a> Dialect<'a> {
     ) -> Result<Map<String, Value>, ScimError> {
         let mut rewritten = Map::new();
         let mut seen = HashSet::new();
-        for (mut name, mut given) in body {
+        for (mut name, mut given) in self.unfold_names(body)? {
             if name.eq_ignore_ascii_case("schemas") {
                 given = self.known_schemas(given);
             } else if let Some(attribute) = self.schemas.attribute(self.kind, &name) {
@@ -127,6 +127,49 @@ impl<'a> Dialect<'a> {
             rewritten.insert(name, given);
         }
         Ok(rewritten)
+    }
+
+    /// Attributes under their whole names (RFC 7644 §3.10), at their places: `urn:…:core:2.0:User:active`, the base schema as an
+    /// object of its own, `name.givenName`.
+    fn unfold_names(&mut self, body: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
+        let mut unfolded = Unfolding::default();
+        for (name, given) in body {
+            let urn = corrected_urn(&name);
+            if self.schemas.extension(self.kind, urn).is_some() || !name.contains([':', '.']) {
+                unfolded.place(&name, given)?;
+                continue;
+            }
+            let given = match given {
+                Value::Object(parts) if urn.eq_ignore_ascii_case(self.kind.urn()) => {
+                    self.note_rule(Rewrite::KeysAsPaths);
+                    for (name, given) in parts {
+                        unfolded.place(&name, given)?;
+                    }
+                    continue;
+                }
+                given => given,
+            };
+            let path = match self.schemas.resolve_name(self.kind, urn) {
+                // Which element of a list is meant is not said.
+                Ok(path) if path.sub_attribute().is_none() || !path.attribute().multi => path,
+                _ => {
+                    unfolded.place(&name, given)?;
+                    continue;
+                }
+            };
+            self.note_rule(Rewrite::KeysAsPaths);
+            let within = |name: &str, given| Value::Object(Map::from_iter([(name.to_owned(), given)]));
+            let given = match path.sub_attribute() {
+                Some(sub) => within(&sub.name, given),
+                None => given,
+            };
+            let attribute = &path.attribute().name;
+            match path.extension() {
+                Some(extension) => unfolded.place(extension, within(attribute, given))?,
+                None => unfolded.place(attribute, given)?,
+            }
+        }
+        Ok(unfolded.values)
     }
 
     fn rewrite_part(
@@ -166,6 +209,42 @@ impl<'a> Dialect<'a> {
     }
 }
 
+/// An object that values are laid into by name, in any case; parts of one object may come one by one.
+#[derive(Default)]
+struct Unfolding {
+    values: Map<String, Value>,
+    /// Each name in lower case, with the one that stands there.
+    names: HashMap<String, String>,
+}
+
+impl Unfolding {
+    fn of_object(values: Map<String, Value>) -> Self {
+        let names = values.keys().map(|name| (name.to_ascii_lowercase(), name.clone())).collect();
+        Self { values, names }
+    }
+
+    /// Lays a value at its name.
+    ///
+    /// # Errors
+    /// `invalidSyntax` where another stands there, and not both are objects with other parts.
+    fn place(&mut self, name: &str, given: Value) -> Result<(), ScimError> {
+        let Some(known) = self.names.get(&name.to_ascii_lowercase()) else {
+            self.names.insert(name.to_ascii_lowercase(), name.to_owned());
+            self.values.insert(name.to_owned(), given);
+            return Ok(());
+        };
+        match (self.values.get_mut(known), given) {
+            (Some(Value::Object(present)), Value::Object(parts)) => {
+                let mut within = Self::of_object(std::mem::take(present));
+                parts.into_iter().try_for_each(|(name, given)| within.place(&name, given))?;
+                *present = within.values;
+                Ok(())
+            }
+            _ => Err(ScimError::invalid_syntax(format!("{} stands there twice", shown(name)))),
+        }
+    }
+}
+
 /// The schema that is meant by a URN which one of Entra's documented samples misspells.
 fn corrected_urn(urn: &str) -> &str {
     const MISSPELT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
@@ -201,6 +280,37 @@ mod tests {
         let mut dialect = Dialect::new(&schemas, kind);
         let body = dialect.rewrite_resource(object(body)).expect("a body");
         (Value::Object(body), dialect.applied_rules())
+    }
+
+    #[test]
+    fn a_whole_name_is_the_attribute_wherever_it_stands() {
+        let enterprise = crate::schema::ENTERPRISE_USER;
+        let expected = json!({ "userName": "n", "active": false, "name": { "givenName": "G", "familyName": "F" },
+            enterprise: { "department": "D", "manager": { "value": "m" } } });
+        for body in [
+            json!({ format!("{USER}:userName"): "n", format!("{USER}:Active"): "False", "name.givenName": "G",
+                format!("{USER}:name.familyName"): "F", format!("{enterprise}:department"): "D",
+                enterprise: { "manager": { "value": "m" } } }),
+            json!({ USER: { "userName": "n", "active": false, "name": { "givenName": "G" } }, "name": { "familyName": "F" },
+                format!("{enterprise}:manager.value"): "m", format!("{enterprise}:department"): "D" }),
+        ] {
+            let (rewritten, rules) = posted(ResourceKind::User, body);
+            assert_eq!(rewritten, expected);
+            assert!(rules.contains(&Rewrite::KeysAsPaths), "{rules:?}");
+            assert_eq!(posted(ResourceKind::User, rewritten.clone()), (rewritten, vec![]));
+        }
+        let schemas = Schemas::core_schemas();
+        for twice in [
+            json!({ "active": true, format!("{USER}:active"): false }),
+            json!({ USER: { "active": false }, "ACTIVE": true }),
+            json!({ "name.givenName": "a", "name": { "GivenName": "b" } }),
+        ] {
+            let refused = Dialect::new(&schemas, ResourceKind::User).rewrite_resource(object(twice.clone()));
+            assert!(refused.is_err(), "{twice}");
+        }
+        // Which address is meant is not said, and what no schema has stays as it is.
+        let other = json!({ "emails.value": "a", "urn:example:x": 1, format!("{USER}:nope"): 2 });
+        assert_eq!(posted(ResourceKind::User, other.clone()), (other, vec![]));
     }
 
     #[test]

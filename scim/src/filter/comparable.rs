@@ -6,6 +6,7 @@
 use portcullis_policy::fold;
 use serde_json::{Number, Value};
 
+use crate::moment::Moment;
 use crate::schema::{Attribute, Type};
 
 use super::Literal;
@@ -32,7 +33,7 @@ pub(crate) fn comparable_value(attribute: &Attribute, value: &Value) -> Option<S
     match (attribute.kind, value) {
         (Type::Boolean, Value::Bool(truth)) => Some(truth.to_string()),
         (Type::Integer | Type::Decimal, Value::Number(number)) => comparable_number(attribute, number),
-        (Type::DateTime, Value::String(text)) => text.parse().ok().map(comparable_moment),
+        (Type::DateTime, Value::String(text)) => Moment::parse(text).map(comparable_moment),
         (Type::String | Type::Reference, Value::String(text)) => Some(comparable_text(attribute, text)),
         _ => None,
     }
@@ -62,7 +63,7 @@ pub(super) fn comparable_number(attribute: &Attribute, number: &Number) -> Optio
 }
 
 /// 18 digits: nanoseconds.
-fn comparable_moment(moment: jiff::Timestamp) -> String {
+fn comparable_moment(moment: Moment) -> String {
     format!("{:018x}", moment.as_nanosecond() + BEFORE_ALL)
 }
 
@@ -90,6 +91,9 @@ mod tests {
             "2027-01-15T09:00:00+01:00",
             "2027-01-15T08:00:00.000000001Z",
             "9999-12-30T22:00:00.999999999Z",
+            "9999-12-31T23:59:59Z",
+            "9999-12-31T23:59:59.9999999Z",
+            "9999-12-31T23:59:59-05:00",
         ]
         .map(Value::from);
         for texts in [

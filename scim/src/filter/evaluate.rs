@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
+use crate::moment::Moment;
 use crate::resource::{ResourceRecord, is_empty};
 use crate::schema::{Attribute, AttributePath};
 
@@ -55,7 +56,7 @@ impl Comparison {
                 found.zip(wanted).is_some_and(|(found, wanted)| is_ordered(found.cmp(&wanted), operator))
             }
             (Literal::Moment(wanted), Value::String(found)) => {
-                found.parse::<jiff::Timestamp>().is_ok_and(|found| is_ordered(found.cmp(wanted), operator))
+                Moment::parse(found).is_some_and(|found| is_ordered(found.cmp(wanted), operator))
             }
             (Literal::Text(wanted), Value::String(found)) => {
                 if operator == CompareOp::Eq {

@@ -13,6 +13,7 @@ mod sort;
 
 use std::fmt;
 
+use crate::moment::Moment;
 use crate::schema::AttributePath;
 
 pub use comparable::comparable_text;
@@ -102,7 +103,7 @@ pub enum Literal {
     /// A number, of the attribute's type: whole, or a double.
     Number(serde_json::Number),
     /// A moment.
-    Moment(jiff::Timestamp),
+    Moment(Moment),
     /// Null: equal to what is absent.
     Null,
 }

@@ -7,6 +7,7 @@
 use serde_json::Number;
 
 use crate::error::{ScimError, ScimType};
+use crate::moment::Moment;
 use crate::schema::{Attribute, AttributePath, ResourceKind, Returned, Schemas, Type};
 
 use super::{CompareOp, Comparison, Filter, Literal};
@@ -132,7 +133,7 @@ impl<'a> FilterReader<'a> {
     fn outer_term(&mut self) -> Result<Filter, ScimError> {
         let path = self.read_path()?;
         if self.peek() != Some('[') {
-            return self.read_condition(path);
+            return self.read_condition(path, NameLevel::Resource);
         }
         let inner = self.read_brackets(&path)?;
         let Some(sub) = self.read_sub_attribute(&path)? else {
@@ -143,7 +144,7 @@ impl<'a> FilterReader<'a> {
             Filter::All(all) => all,
             other => vec![other],
         };
-        all.push(self.read_condition(sub)?);
+        all.push(self.read_condition(sub, NameLevel::Element)?);
         Ok(Filter::Element(path, Box::new(Filter::All(all))))
     }
 
@@ -153,7 +154,7 @@ impl<'a> FilterReader<'a> {
             let name = crate::schema::shown(name);
             self.fail(format!("{list} has no sub-attribute \"{name}\""))
         })?;
-        self.read_condition(list.with_sub(sub))
+        self.read_condition(list.with_sub(sub), NameLevel::Element)
     }
 
     /// `[…]` after a list.
@@ -190,7 +191,7 @@ impl<'a> FilterReader<'a> {
     }
 
     /// `pr`, or an operator and a value.
-    fn read_condition(&mut self, path: AttributePath) -> Result<Filter, ScimError> {
+    fn read_condition(&mut self, path: AttributePath, within: NameLevel) -> Result<Filter, ScimError> {
         if path.leaf().returned == Returned::Never {
             return Err(self.fail(format!("{path} cannot be searched")));
         }
@@ -212,7 +213,7 @@ impl<'a> FilterReader<'a> {
             return Err(self.fail(format!("{path} has parts: say which one to compare")));
         };
         let value = self.fitting_literal(&path, operator, written)?;
-        Ok(Filter::Compare(Comparison { path, operator, value }))
+        Ok(spell_out_primary(Comparison { path, operator, value }, within))
     }
 
     /// The value as the attribute's type has it.
@@ -239,9 +240,9 @@ impl<'a> FilterReader<'a> {
                 Some(number) => Literal::Number(number),
                 None => return Err(self.fail(format!("{path} is compared with a number"))),
             },
-            (Type::DateTime, WrittenValue::Text(text)) => match text.parse() {
-                Ok(moment) => Literal::Moment(moment),
-                Err(_) => {
+            (Type::DateTime, WrittenValue::Text(text)) => match Moment::parse(&text) {
+                Some(moment) => Literal::Moment(moment),
+                None => {
                     return Err(self.fail(format!("{path} is compared with a moment as RFC 3339 writes it")));
                 }
             },
@@ -380,6 +381,37 @@ impl<'a> FilterReader<'a> {
         };
         let column = self.text[..self.at].chars().count() + 1;
         ScimError::of_type(scim_type, format!("{what}, character {column}: {}", why.into()))
+    }
+}
+
+/// The level at which a condition looks names up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NameLevel {
+    Resource,
+    /// Inside `[ ]`.
+    Element,
+}
+
+/// An element without `primary` is one whose `primary` is false (RFC 7643 §2.4): `primary eq false` asks whether it is not true.
+fn spell_out_primary(comparison: Comparison, within: NameLevel) -> Filter {
+    let Comparison { path, operator, value } = comparison;
+    let is_primary = path.attribute().multi
+        && path
+            .sub_attribute()
+            .is_some_and(|sub| sub.name.as_ref() == "primary" && sub.kind == Type::Boolean);
+    let is_false = match (operator, &value) {
+        (CompareOp::Eq, Literal::Truth(false)) if is_primary => true,
+        (CompareOp::Ne, Literal::Truth(false)) if is_primary => false,
+        _ => return Filter::Compare(Comparison { path, operator, value }),
+    };
+    let list = path.whole_attribute();
+    let is_true = Filter::Compare(Comparison { path, operator: CompareOp::Eq, value: Literal::Truth(true) });
+    let not = |filter| Filter::Not(Box::new(filter));
+    match (within, is_false) {
+        (NameLevel::Element, true) => not(is_true),
+        (NameLevel::Element, false) => is_true,
+        (NameLevel::Resource, true) => Filter::Element(list, Box::new(not(is_true))),
+        (NameLevel::Resource, false) => not(Filter::Element(list, Box::new(not(is_true)))),
     }
 }
 

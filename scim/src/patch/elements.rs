@@ -128,9 +128,17 @@ fn describe_terms(filter: &Filter, element: &mut Map<String, Value>) -> bool {
                 Literal::Number(number) => Value::Number(number.clone()),
                 Literal::Moment(_) | Literal::Null => return false,
             };
-            let said_before = element.insert(path.leaf().name.to_string(), value.clone());
-            conform::is_kept(path.leaf()) && said_before.is_none_or(|before| before == value)
+            describe_part(path.leaf(), value, element)
         }
+        // So is `primary eq false` read.
+        Filter::Not(inner) => match &**inner {
+            Filter::Compare(Comparison { path, operator: CompareOp::Eq, value: Literal::Truth(true) })
+                if path.leaf().name.as_ref() == "primary" =>
+            {
+                describe_part(path.leaf(), Value::Bool(false), element)
+            }
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -152,4 +160,10 @@ pub(super) fn settle_primary(
         }
     }
     Ok(())
+}
+
+/// Lays down one part that a filter names; false where another part of it names another value.
+fn describe_part(part: &Attribute, value: Value, element: &mut Map<String, Value>) -> bool {
+    let said_before = element.insert(part.name.to_string(), value.clone());
+    conform::is_kept(part) && said_before.is_none_or(|before| before == value)
 }

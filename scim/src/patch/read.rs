@@ -70,6 +70,12 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
             return Err(ScimError::invalid_value("without a path, value must be an object of attributes"));
         }
     };
+    if target.path.as_str() == "schemas"
+        && verb != PatchOp::Remove
+        && value.is_some_and(|named| are_known_schemas(schemas, kind, named))
+    {
+        return Ok(None); // it follows from what the resource holds; clients repeat the list
+    }
     match check_writable(&target, verb)? {
         Writing::Thrown => return Ok(None),
         Writing::Repeated => {
@@ -103,6 +109,18 @@ fn read_one(schemas: &Schemas, kind: ResourceKind, given: &Value) -> Result<Opti
             }
             Ok(Some(Operation::Replace(target, value)))
         }
+    }
+}
+
+/// Tells whether a value is a list of schemas that a kind of resource can have, or one of them.
+fn are_known_schemas(schemas: &Schemas, kind: ResourceKind, named: &Value) -> bool {
+    let is_known = |urn: &Value| {
+        urn.as_str()
+            .is_some_and(|urn| urn.eq_ignore_ascii_case(kind.urn()) || schemas.extension(kind, urn).is_some())
+    };
+    match named {
+        Value::Array(list) => !list.is_empty() && list.iter().all(is_known),
+        one => is_known(one),
     }
 }
 

@@ -11,7 +11,7 @@ mod tables;
 use std::borrow::Cow;
 use std::sync::Arc;
 
-pub(crate) use extensions::{is_rfc3339, is_uri_text};
+pub(crate) use extensions::is_uri_text;
 pub(crate) use name::NamedPart;
 pub use name::{AttributePath, UnknownName};
 pub(crate) use portcullis_policy::shown;

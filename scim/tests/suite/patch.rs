@@ -137,6 +137,19 @@ fn patch_applies() {
             json!({ "type": "work", "value": "w@x.test" }),
         ),
         (json!({ "op": "remove", "path": "emails.type" }), "/emails/1", json!({ "value": "h@x.test" })),
+        // An element that does not say it is not the primary one (RFC 7643 §2.4).
+        (json!({ "op": "remove", "path": "emails[primary eq false]" }), "/emails", json!([work])),
+        (json!({ "op": "remove", "path": "emails[primary ne false]" }), "/emails", json!([home])),
+        (
+            json!({ "op": "add", "path": "emails[primary eq false].display", "value": "H" }),
+            "/emails",
+            json!([work, { "type": "home", "value": "h@x.test", "display": "H" }]),
+        ),
+        (
+            json!({ "op": "add", "path": "emails[type eq \"other\" and primary eq false].value", "value": "o@x.test" }),
+            "/emails/2",
+            json!({ "type": "other", "value": "o@x.test", "primary": false }),
+        ),
         (json!({ "op": "add", "path": "ims.value", "value": "i" }), "/ims", json!([{ "value": "i" }])),
         // Extensions.
         (
@@ -158,6 +171,8 @@ fn patch_applies() {
             "/title",
             json!("U"),
         ),
+        (json!({ "op": "replace", "path": "schemas", "value": [USER, ENTERPRISE] }), "/title", json!("T")),
+        (json!({ "op": "add", "path": "schemas", "value": ENTERPRISE }), "/title", json!("T")),
         (json!({ "op": "add", "path": "password", "value": "correct horse" }), "/title", json!("T")),
     ];
     for (operation, pointer, expected) in table {
