@@ -193,6 +193,14 @@ mod tests {
         fs::set_permissions(&drop, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(warned(Inquirer::ByCheck), "");
         assert_eq!(fs::read_dir(&drop).unwrap().count(), 0, "nothing is made");
+        fs::write(drop.join("taken"), "").unwrap();
+        assert!(warned(Inquirer::ByCheck).contains("drop/taken is no folder"));
+        fs::remove_file(drop.join("taken")).unwrap();
+        // The program's user is told by the state folder; here nobody else can be.
+        let import = loaded.file.import.as_ref().unwrap();
+        let other = rustix::process::geteuid().as_raw() + 7;
+        let named = |fault: FolderFault| fault.to_string();
+        assert!(DropFolder::judge(import, other).map_err(named).unwrap_err().starts_with("import.folder: "));
     }
 
     #[test]

@@ -149,6 +149,10 @@ fn judge_folder(state: &Path) -> Result<Option<u32>, LockError> {
             }
             Ok(Some(found.mode()))
         }
+        // A link that leads nowhere is no room for a folder.
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound && state.is_symlink() => {
+            Err(LockError::NoFolder { state: state.to_owned() })
+        }
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(make(source)),
     }
@@ -234,5 +238,8 @@ mod tests {
         let file = folder.path().join("state");
         fs::write(&file, "").unwrap();
         assert!(matches!(Lock::take_folder(&file), Err(LockError::NoFolder { .. })));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(matches!(look_at_folder(&link), Err(LockError::NoFolder { .. })));
     }
 }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
-use portcullis_policy::{AccountId, Bindings, DirectoryId, OrgId, Seq, Timestamp};
+use portcullis_policy::{AccountId, Bindings, DirectoryId, OrgId, Seq, Timestamp, UserFrom};
 use portcullis_proxy::LogDetail;
 use portcullis_session::{Committed, Sessions};
 use portcullis_store::{
@@ -63,6 +63,8 @@ pub(crate) struct Terms {
     /// The identity providers that are configured: where `user relink` moves links to; none where no configuration could
     /// be read.
     pub(crate) relink_to: Vec<RelinkTo>,
+    /// True where the identity headers are those of a configuration.
+    pub(crate) knows_headers: bool,
 }
 
 /// A person to be added.
@@ -271,8 +273,10 @@ impl Operator {
         let facts = facts_for_log(AccountId(0), Some(id.as_str()), email.as_deref());
         let named = self.terms.log.shown_user(&facts, Some(&name));
         tracing::info!(by = BY, user = named.as_deref(), "a person was added by hand");
-        // A command without a program has no headers at hand.
-        let told = if self.serves { self.explain_headers(id.as_str()).await.ok() } else { None };
+        // The subject is known once they have signed in; and a command without a configuration has no headers at hand.
+        let is_told = self.terms.knows_headers
+            && self.revocation.sessions().policy().identity().user != UserFrom::Subject;
+        let told = if is_told { self.explain_headers(id.as_str()).await.ok() } else { None };
         let unsaid = told.and_then(|told| Some(format!("{}. {}", told.fault?, told.help?)));
         Ok(Added { id: id.to_string(), address: self.terms.address.clone(), unsaid })
     }

@@ -234,7 +234,7 @@ pub(crate) fn order_terms(file: &File) -> Terms {
     };
     let address = format!("{}{}/", file.public_url.origin(), file.public_url.path());
     let (log, relink_to) = (log_detail(file), relink_to(file));
-    Terms { people: Some(people), address: Some(address), log, relink_to }
+    Terms { people: Some(people), address: Some(address), log, relink_to, knows_headers: true }
 }
 
 /// Milliseconds, as the parts count them.

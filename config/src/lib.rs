@@ -61,7 +61,9 @@ pub use import::ImportBlock;
 pub use limits::Limits;
 pub use lines::KeyLines;
 pub use listen::{Certificate, HealthListener, Listen, Plaintext, ProxyListener, ScimListenerBlock, Tls};
-pub use load::{Checked, Loaded, Opens, check_file, check_text, find_default_path, load_file, load_text};
+pub use load::{
+    Checked, Loaded, Opens, check_file, check_text, find_default_path, load_file, load_text, read_headers,
+};
 pub use log::{LogBlock, LogLevel};
 pub use pages::Support;
 pub use problem::{Problem, Problems};
@@ -80,4 +82,4 @@ pub use store::ADMIN_SOCKET;
 pub use units::{Percent, Size, parse_duration, parse_percent};
 pub use upstream::{HealthPath, SecretHeader, ServerNameText, StripPrefix, UpstreamBlock, Upstreams};
 pub use urls::list_urls;
-pub use web::{Issuer, UpstreamUrl};
+pub use web::{Issuer, LONGEST_SOCKET, UpstreamUrl};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use portcullis_policy::{LogTarget, PublicUrl};
+use portcullis_policy::{IdentityHeaders, LogTarget, PublicUrl};
 
 use crate::at::At;
 use crate::cross;
@@ -108,6 +108,12 @@ pub fn load_file(path: &Path, environment: &Environment) -> Result<Loaded, Probl
     let mut environment = environment.clone();
     environment.read_everything();
     load_whole(path, None, &environment)
+}
+
+/// The identity headers of a configuration, as far as its text says them: secrets are not read. `None` where anything of it is
+/// wrong.
+pub fn read_headers(path: &Path, environment: &Environment) -> Option<IdentityHeaders> {
+    load_whole(path, None, &environment.clone().text_only()).ok().map(|loaded| loaded.file.identity)
 }
 
 /// The same with the text at hand: `path` says how problems call it and where relative paths start.

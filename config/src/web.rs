@@ -198,7 +198,7 @@ impl fmt::Display for UpstreamUrl {
 }
 
 /// The longest path that a socket can have, in bytes (`sockaddr_un`, without its end).
-pub(crate) const LONGEST_SOCKET: usize = 107;
+pub const LONGEST_SOCKET: usize = 107;
 
 impl FromYaml for UpstreamUrl {
     const WANTED: &'static str = "an address such as http://127.0.0.1:3000";

@@ -164,6 +164,16 @@ fn the_smallest_file_has_every_default() {
     assert_eq!(file.compile_policy(RulesVersion(7)).rules_version(), RulesVersion(7));
 }
 
+/// Where a pipeline checks the file, its folder is another than where it will run.
+#[test]
+fn a_state_folder_beside_the_file_is_as_long_as_it_is_there() {
+    let file = Path::new("/builds/").join("a".repeat(120)).join("c.yaml");
+    let text = format!("{}state: st\n", smallest());
+    check_text(&file, text.as_bytes(), &environment().text_only()).unwrap();
+    let said = check_text(&file, text.as_bytes(), &environment()).unwrap_err().to_string();
+    assert!(said.contains("/st: a path of 13") && said.contains("at most 96 bytes"), "{said}");
+}
+
 /// A preset knows how its product reads values; what the file says comes before it.
 #[test]
 fn headers_are_written_as_the_product_reads_them() {

@@ -39,7 +39,8 @@ pub(crate) fn is_blank(c: char) -> bool {
 
 /// Tells whether a text has a blank of any script, or something unseen, at an end: it would look like another text.
 pub fn has_hidden_end(text: &str) -> bool {
-    let is_hidden = |c| is_blank(c) || !is_seen(c);
+    // A joiner joins nothing there.
+    let is_hidden = |c| is_blank(c) || !is_seen(c) || matches!(c, '\u{200c}' | '\u{200d}');
     text.starts_with(is_hidden) || text.ends_with(is_hidden)
 }
 

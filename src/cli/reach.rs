@@ -16,12 +16,12 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::rt::TokioIo;
-use portcullis_config::{Environment, File, Home, HomePeople};
-use portcullis_policy::{IdentityHeaders, Policy, RulesVersion, UserFrom};
+use portcullis_config::{Environment, File, Home, HomePeople, LONGEST_SOCKET};
+use portcullis_policy::{Bindings, IdentityHeaders, Policy, RulesVersion, UserFrom};
 use portcullis_proxy::LogDetail;
 use portcullis_scim::Schemas;
 use portcullis_session::Sessions;
-use portcullis_store::{OpenError, Store, StoreError};
+use portcullis_store::{LockHolder, OpenError, Store, StoreError};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio::net::UnixStream;
 use tokio::runtime::{Handle, Runtime};
@@ -58,11 +58,11 @@ pub(crate) enum ReachError {
     Said(String),
     /// Somebody holds the lock and does not listen: it is starting or leaving, or it is another command.
     #[error(
-        "{held}, and it does not listen at {}. Try again in a moment. Where it stays so, the socket was taken away from it: \
-         restart that process",
-        .socket.display()
+        "{} has the state folder {}, and nobody listens at the {SOCKET} in it{}. Try again in a moment. Where it stays so, the \
+         socket was taken away from it: restart that process",
+        .holder, .state.display(), too_long(.state)
     )]
-    Elsewhere { held: LockError, socket: PathBuf },
+    Elsewhere { holder: LockHolder, state: PathBuf },
     /// The state folder is another user's.
     #[error(transparent)]
     Foreign(Foreign),
@@ -110,6 +110,12 @@ pub(crate) enum ReachError {
     /// The system gives no event loop.
     #[error("the command could not be started")]
     Runtime(#[source] io::Error),
+}
+
+/// Says of a state folder that its path is longer than that of any socket in it may be; nothing of another.
+pub(super) fn too_long(state: &Path) -> &'static str {
+    let is_long = state.join(SOCKET).as_os_str().len() > LONGEST_SOCKET;
+    if is_long { ": the path is too long for a socket, so name the folder by a shorter one" } else { "" }
 }
 
 /// A runtime for one command.
@@ -185,7 +191,7 @@ impl StoreReach {
             return Err(ReachError::Unsaid { state: state.clone() });
         }
         let lock = Lock::take_folder(state).map_err(|error| match error {
-            held @ LockError::Held { .. } => ReachError::Elsewhere { held, socket },
+            LockError::Held { holder, state } => ReachError::Elsewhere { holder, state },
             other => ReachError::Lock(other),
         })?;
         let schemas = home.extensions.as_ref().map_or_else(Schemas::core_schemas, settings::declared_schemas);
@@ -208,9 +214,10 @@ impl StoreReach {
             upgrades: None,
             terms: Terms {
                 people: home.people.map(people_of_home),
-                address: home.address.clone(),
+                address: home.address.as_ref().map(|address| format!("{}/", address.trim_end_matches('/'))),
                 log: LogDetail::default(), // this process has no log
                 relink_to: Vec::new(),
+                knows_headers: false,
             },
         };
         let operator = Arc::new(ArcSwap::from_pointee(operator));
@@ -233,6 +240,18 @@ impl StoreReach {
         self.configure_if_here(&file).await.map_err(|error| print_error(&error))
     }
 
+    /// Tells an order in this process how people are told to the application.
+    pub(super) fn know_headers_if_here(&self, bindings: &Bindings, identity: IdentityHeaders) {
+        if let StoreWay::Here { operator, .. } = &self.0 {
+            let before = operator.load();
+            let policy = Arc::new(Policy::new(RulesVersion(1), Vec::new(), bindings.clone(), identity));
+            // Nobody is in, so nobody is cut.
+            drop(before.revocation.sessions().review(policy));
+            let terms = Terms { knows_headers: true, ..before.terms.clone() };
+            operator.store(Arc::new(Operator { terms, ..(**before).clone() }));
+        }
+    }
+
     /// Gives an order in this process what it needs of a configuration: the master key, and the identity providers.
     ///
     /// # Errors
@@ -243,7 +262,7 @@ impl StoreReach {
             let assertion_keys = Some(Arc::new(AssertionKeys::new(keys)));
             let relink_to = settings::relink_to(file);
             let before = operator.load();
-            let terms = Terms { relink_to, ..before.terms.clone() };
+            let terms = Terms { relink_to, knows_headers: true, ..before.terms.clone() };
             // Nobody is in, so nobody is cut.
             let policy = Arc::new(file.compile_policy(RulesVersion(1)));
             drop(before.revocation.sessions().review(policy));
@@ -453,7 +472,7 @@ mod tests {
         let alice = json!({"name": "alice@example.com", "email": "alice@example.com"});
         let added = ask(reach, "POST", "/users", Some(alice.clone())).await.unwrap();
         assert!(added["id"].as_str().is_some_and(|id| id.len() == 36), "{added}");
-        assert_eq!(added["address"], "https://wiki.example.com");
+        assert_eq!(added["address"], "https://wiki.example.com/");
         let taken = said(ask(reach, "POST", "/users", Some(alice)).await);
         assert!(taken.contains("could not be added"), "{taken}");
         let unknown = said(ask(reach, "POST", "/users", Some(json!({"name": "x", "admin": true}))).await);
@@ -504,7 +523,7 @@ mod tests {
         the_whole_round(&reach).await;
 
         let second = StoreReach::open_home(&home, WithoutDatabase::Make).await;
-        assert!(matches!(second, Err(ReachError::Elsewhere { held: LockError::Held { .. }, .. })));
+        assert!(matches!(second, Err(ReachError::Elsewhere { .. })));
         reach.leave().await;
         let after = StoreReach::open_home(&home, WithoutDatabase::Make).await.unwrap();
         assert_eq!(

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::home::StateFolder;
-use super::reach::{ReachError, ask_program, build_runtime};
+use super::reach::{ReachError, ask_program, build_runtime, too_long};
 use crate::condition::ProgramCondition;
 use crate::listeners::admin::SOCKET;
 use crate::lock;
@@ -30,9 +30,9 @@ enum StatusError {
     #[error("no program serves with the state folder {}. Start one: portcullis run", .0.display())]
     NoProgram(PathBuf),
     #[error(
-        "the process with pid {pid} has the state folder {} and nobody listens at the {SOCKET} in it: it is starting or leaving. \
+        "the process with pid {pid} has the state folder {} and nobody listens at the {SOCKET} in it{}: it is starting or leaving. \
          Ask again in a moment. Where it stays so, the socket was taken away from it: restart that process",
-        .state.display()
+        .state.display(), too_long(.state)
     )]
     Elsewhere { pid: u32, state: PathBuf },
 }

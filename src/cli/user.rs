@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::{Args, Subcommand};
 use http::{Method, Request};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use portcullis_config::Home;
+use portcullis_config::{Environment, Home};
 use portcullis_policy::escaped;
 use serde::de::DeserializeOwned;
 
@@ -14,7 +14,7 @@ use super::reach::{ReachError, StoreReach, WithoutDatabase};
 use super::relink::Relink;
 use crate::operator::{Added, GroupRoles, Linked, LiveSession, NewPerson, PersonDetails, Users};
 use crate::person::UserListing as Found;
-use crate::terminal::{Exit, fit_for_terminal, format_table, print_error, print_text};
+use crate::terminal::{Exit, config_path, fit_for_terminal, format_table, print_error, print_text};
 
 /// Orders about people, and where the program is whose people they are.
 #[derive(Args, Debug)]
@@ -104,7 +104,7 @@ impl UserOrders {
         let done = match named.home(config) {
             Ok(home) => match order {
                 UserCommand::List(list) => list.answer(&home),
-                UserCommand::Add(add) => add.answer(&home),
+                UserCommand::Add(add) => add.answer(&home, config),
                 UserCommand::Show(show) => show.answer(&home),
                 UserCommand::Disable(who) => who.disable_user(&home),
                 UserCommand::Enable(who) => who.enable_user(&home),
@@ -143,12 +143,21 @@ impl ListUsers {
 }
 
 impl Add {
-    fn answer(self, home: &Home) -> Result<(), ReachError> {
+    fn answer(self, home: &Home, config: Option<&Path>) -> Result<(), ReachError> {
         let Self { name, email, display_name, external_id } = self;
         let person = NewPerson { name, email, display_name, external_id };
         let request = Request::builder().method(Method::POST).uri("/users");
-        let Added { id, address, unsaid } =
-            StoreReach::ask_once(home, WithoutDatabase::Make, request, Some(serde_json::json!(person)))?;
+        let told = config_path(config).ok();
+        let told = told.and_then(|path| portcullis_config::read_headers(&path, &Environment::of_process()));
+        let Added { id, address, unsaid } = super::reach::build_runtime()?.block_on(async {
+            let reach = StoreReach::open_home(home, WithoutDatabase::Make).await?;
+            if let Some(told) = told {
+                reach.know_headers_if_here(&home.bindings, told);
+            }
+            let added = reach.ask_store(request, Some(serde_json::json!(person))).await;
+            reach.leave().await;
+            added
+        })?;
         print_text(&format!("{} is added, with the id {id}.\n", fit_for_terminal(&person.name)));
         if let Some(address) = address {
             print_text(&format!("Send them this address: {}\n", fit_for_terminal(&address)));

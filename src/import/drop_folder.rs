@@ -225,6 +225,12 @@ pub(crate) struct FolderFault {
     pub(crate) what: String,
 }
 
+/// Tells whether a user may make something in a folder, as far as its mode says it: of groups only the folder's owner is known.
+fn may_make_in(folder: &fs::Metadata, user: u32) -> bool {
+    let needed = if folder.uid() == user { 0o300 } else { 0o030 };
+    user == 0 || folder.mode() & needed == needed
+}
+
 /// The folder, which was looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct DropFolder {
@@ -270,6 +276,26 @@ impl DropFolder {
                 "may be written by {what}: nothing is taken from it. Run: chmod go-w {shown}"
             )));
         }
+        for name in [TAKEN, DONE, REFUSED] {
+            let inner = path.join(name);
+            match fs::symlink_metadata(&inner) {
+                Ok(inside) if !inside.is_dir() || inside.uid() != us || inside.mode() & 0o022 != 0 => {
+                    let inner = inner.display();
+                    let what =
+                        format!("{inner} is no folder that the program's user alone may write: remove it");
+                    return Err(FolderFault { key: "import.folder", what });
+                }
+                Ok(_) => {}
+                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+                    if !may_make_in(&found, us) {
+                        let what =
+                            format!("has no folder {name}, and the program's user may make none in it");
+                        return Err(fault(what));
+                    }
+                }
+                Err(error) => return Err(fault(format!("cannot be looked into: {error}"))),
+            }
+        }
         Ok(Self { path, owners })
     }
 
@@ -290,10 +316,7 @@ impl DropFolder {
                 format!("import.folder: {} cannot be looked at: {error}", inner.display())
             })?;
             if !inside.is_dir() || inside.uid() != us || inside.mode() & 0o022 != 0 {
-                return Err(format!(
-                    "import.folder: {} is no folder that the program's user alone may write: remove it",
-                    inner.display()
-                ));
+                return Err(format!("import.folder: {} is not ours any more", inner.display()));
             }
         }
         Ok(folder)

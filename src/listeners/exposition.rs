@@ -18,7 +18,7 @@ impl Exposition {
     pub(super) fn wanted_by(headers: &HeaderMap) -> Self {
         let fields = headers.get_all(header::ACCEPT).iter().filter_map(|field| field.to_str().ok());
         let ranges = fields.flat_map(|field| field.split(','));
-        let (mut open, mut older) = (0.0, 0.0);
+        let (mut open, mut older) = (None, [None; 3]);
         for range in ranges {
             let mut parts = range.split(';').map(str::trim);
             let kind = parts.next().unwrap_or_default();
@@ -26,13 +26,17 @@ impl Exposition {
                 .filter_map(|part| part.split_once('='))
                 .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"));
             let weight: f32 = weight.map_or(1.0, |(_, weight)| weight.trim().parse().unwrap_or(0.0));
+            let weight = Some(if (0.0..=1.0).contains(&weight) { weight } else { 0.0 });
+            // The most specific range is what counts.
+            let ranges = ["text/plain", "text/*", "*/*"];
             if kind.eq_ignore_ascii_case("application/openmetrics-text") {
-                open = weight.max(open);
-            } else if kind.eq_ignore_ascii_case("text/plain") {
-                older = weight.max(older);
+                open = weight;
+            } else if let Some(at) = ranges.iter().position(|range| kind.eq_ignore_ascii_case(range)) {
+                older[at] = weight;
             }
         }
-        if open > 0.0 && open >= older { Self::Open } else { Self::Older }
+        let older = older.into_iter().flatten().next().unwrap_or_default();
+        if open.is_some_and(|open| open > 0.0 && open >= older) { Self::Open } else { Self::Older }
     }
 
     /// Its media type.
@@ -116,6 +120,9 @@ mod tests {
             &["*/*"],
             &["application/openmetrics-text;q=0"],
             &["application/openmetrics-text;q=no"],
+            &["application/openmetrics-text;q=2"],
+            &["application/openmetrics-text;q=0.5,*/*;q=0.9"],
+            &["text/*;q=1,application/openmetrics-text;q=0.3"],
             &["application/openmetrics-textual"],
             &["text/plain;q=0.9, application/openmetrics-text;q=0.1"],
         ] {

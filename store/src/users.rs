@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU32;
 
 use portcullis_policy::{
     AccountId, Attributes, Change, DirectoryId, OrgId, ResourceId, SessionHash, Timestamp, fold,
-    has_hidden_end,
+    has_hidden_end, shown,
 };
 use portcullis_scim::{Act, Resource, ResourceKind, Schemas, ScimError, ScimType, Write};
 use portcullis_session::Committed;
@@ -143,7 +143,7 @@ pub struct SessionDetails {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum UserError {
     /// Nobody has that name, id or number.
-    #[error("there is no user \"{0}\"")]
+    #[error("there is no user \"{}\"", shown(.0))]
     Unknown(String),
     /// Several people do.
     #[error("\"{who}\" names more than one user: {accounts}. Say which, as account:N")]

@@ -65,7 +65,8 @@ pub(super) fn join_headers(findings: &mut Findings<'_, '_>, document: &RootBlock
     }
     let (user, budget) = (headers.user.unwrap_or(user), headers.budget.0.bytes());
     let signed = join_assertion(document);
-    let identity = IdentityHeaders { user, rules: rules.into(), groups, budget, signed };
+    let identity =
+        IdentityHeaders { preset: headers.preset, user, rules: rules.into(), groups, budget, signed };
     let least = identity.least_size();
     if least > budget {
         let what =

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 pub(crate) use self::attributes::KnownAttributes;
 use self::findings::Findings;
 use crate::document::{ProvisioningWord, RootBlock};
+use crate::environment::ReadDepth;
 use crate::file::{File, UserSource};
 use crate::idps::NamedIdp;
 use crate::node::YamlNode;
@@ -92,12 +93,19 @@ fn find_state(findings: &mut Findings<'_, '_>, document: &RootBlock) -> Option<P
         let what = "missing, and an ordinary user without HOME has no state folder";
         findings.add_problem("state", what, "Write the path of a folder");
     }
-    // The whole path is in the address of a socket.
+    // The whole path is in the address of a socket. One that begins where the file is will be another on another machine.
     let longest = LONGEST_SOCKET - "/".len() - ADMIN_SOCKET.len();
-    if let Some(long) = state.as_ref().map(|state| state.as_os_str().len()).filter(|bytes| *bytes > longest) {
+    let is_of_here = findings.report.environment.read_depth() == ReadDepth::TextOnly
+        && document.state.as_ref().is_some_and(|state| state.starts_with(findings.report.folder()));
+    if let Some(long) = state.as_ref().filter(|state| state.as_os_str().len() > longest && !is_of_here) {
+        let (bytes, shown) = (long.as_os_str().len(), long.display().to_string());
+        let what = format!("{shown}: a path of {bytes} bytes, and no socket in that folder could be opened");
+        findings.add_problem("state", what, format!("Name a folder by one of at most {longest} bytes"));
+    }
+    if state.as_ref().is_some_and(|state| state.parent().is_none()) {
         let what =
-            format!("a path of {long} bytes, and the socket in that folder could not be opened by anybody");
-        findings.add_problem("state", what, format!("Write one of at most {longest} bytes"));
+            "this is the root of the file system, and the state folder is closed to everybody else (0700)";
+        findings.add_problem("state", what, "Name a folder that is for Portcullis alone");
     }
     state
 }

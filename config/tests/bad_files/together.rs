@@ -276,14 +276,23 @@ fn a_certificate_and_a_key_that_cannot_serve() {
 
 #[test]
 fn a_state_folder_whose_sockets_nobody_could_open() {
-    let state = |bytes: usize| format!("state: /srv/{}\n", "a".repeat(bytes - "/srv/".len()));
+    let path = |bytes: usize| format!("/srv/{}", "a".repeat(bytes - "/srv/".len()));
+    let state = |bytes: usize| format!("state: {}\n", path(bytes));
+    let long = format!(
+        "10: state: {}: a path of 97 bytes, and no socket in that folder could be opened. Name a folder by one of at most 96 \
+         bytes.",
+        path(97)
+    );
     table(
         SMALLEST,
-        &[(
-            &state(97),
-            "10: state: a path of 97 bytes, and the socket in that folder could not be opened by anybody. Write one of at \
-             most 96 bytes.",
-        )],
+        &[
+            (&state(97), &long),
+            (
+                "state: /\n",
+                "10: state: this is the root of the file system, and the state folder is closed to everybody else (0700). Name a \
+                 folder that is for Portcullis alone.",
+            ),
+        ],
     );
     assert_eq!(said_of(&format!("{SMALLEST}{}", state(96))), Vec::<String>::new());
 }

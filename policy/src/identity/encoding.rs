@@ -128,7 +128,7 @@ mod tests {
         // What applications trim would make one name of two: `admins` and `admins` with a blank behind it.
         for blank in [
             "\u{a0}", "\u{2003}", "\u{2028}", "\u{3000}", "\u{1680}", "\u{180e}", "\u{200b}", "\u{feff}",
-            "\u{ad}", "\u{2800}",
+            "\u{ad}", "\u{2800}", "\u{200d}",
         ] {
             for text in [format!("admins{blank}"), format!("{blank}admins"), blank.to_owned()] {
                 assert_eq!(list(Utf8, &[&text], ','), None, "{text:?}");

@@ -96,6 +96,14 @@ pub enum HeaderFault {
         /// The word of the encoding.
         encoding: &'static str,
     },
+    /// The application would take the name for another one: the product of `headers.preset` changes names.
+    #[error("{header} says a name of this person that {product} takes for another one")]
+    Bent {
+        /// The header.
+        header: HeaderName,
+        /// The product.
+        product: &'static str,
+    },
     /// No header that names the person can be written, since something else in it is not known.
     #[error("{header} names the person, and something else in it is not known or cannot be written")]
     Unsaid {
@@ -120,11 +128,15 @@ impl HeaderFault {
     /// Gives the advice for the operator.
     pub fn remedy(&self) -> &'static str {
         match self {
+            Self::NoName { wanted: "subject" } => "It is known from the first login on.",
             Self::NoName { .. } => {
                 "Fill the attribute where the person is managed, or name another one: headers.user."
             }
             Self::NotWritable { .. } => {
-                "Change the name where the person is managed (a letter and its accent as one character, no blank at an end); or, if the application decodes it, write that header with encoding: percent."
+                "Change the name where the person is managed (a letter and its accent as one character, no blank at an end), or tell the application another: headers.user: id, or a name of their own. Where it decodes percent-encoding: encoding: percent."
+            }
+            Self::Bent { .. } => {
+                "Tell the application what cannot be mistaken: headers.user: id, or a name of their own (docs/configuration.md)."
             }
             Self::Unsaid { .. } => {
                 "Give the user header a line of its own: headers.names: { user: X-Remote-User }."
@@ -143,6 +155,8 @@ pub const HEADER_BUDGET: usize = 16 * 1024;
 /// The identity headers as they are written for the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdentityHeaders {
+    /// The product that the headers are for.
+    pub preset: HeaderPreset,
     /// The source of the user header's value.
     pub user: UserFrom,
     /// The headers, in the order in which they are written; no name twice.
@@ -169,6 +183,7 @@ impl IdentityHeaders {
             HeaderRule::of_source(name, source.clone(), HeaderEncoding::Percent, ',')
         });
         Self {
+            preset: HeaderPreset::XForwarded,
             user,
             rules: rules.collect(),
             groups: ToldGroups::default(),
@@ -226,6 +241,11 @@ impl IdentityHeaders {
                 continue;
             };
             is_named |= names_person;
+            if (names_person || self.preset.names_by(&rule.name))
+                && !self.preset.keeps_name(&rule.encoding.read(value.as_bytes()))
+            {
+                return Err(HeaderFault::Bent { header: rule.name.clone(), product: self.preset.product() });
+            }
             let before = lines.len();
             for part in [rule.name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
                 lines.extend_from_slice(part);

@@ -1,8 +1,11 @@
 //! Presets: the names by which applications, and proxies of other products, know a person's headers. Each is from the
 //! documentation of the product it is called after.
 
+use http::HeaderName;
+
 use super::encoding::HeaderEncoding;
 use super::source::HeaderSource as From;
+use crate::shown::{has_hidden_end, is_blank, is_seen};
 
 /// A set of names for the headers of a person.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +168,36 @@ impl HeaderPreset {
             Self::SonarQube => HeaderEncoding::Latin1,
             _ => HeaderEncoding::Percent,
         }
+    }
+
+    /// Tells whether the product knows people by this header.
+    pub(crate) fn names_by(self, name: &HeaderName) -> bool {
+        let mut naming = self.headers().iter().filter(|header| header.source == From::Name);
+        naming.any(|header| header.name == name.as_str())
+    }
+
+    /// The name of the product, for sentences.
+    pub(crate) fn product(self) -> &'static str {
+        match self {
+            Self::MediaWiki => "MediaWiki",
+            _ => "the application",
+        }
+    }
+
+    /// Tells whether the product takes a name for no other one, as far as that was tried.
+    ///
+    /// MediaWiki does not for many: a name is the title of a page there. It begins with a capital; `_` and blanks of every kind
+    /// are one blank, none at an end; `user:` before it is cut off, in the wiki's own language too; what is not seen is dropped,
+    /// and `&amp;` is `&`. `user:admin`, `admin_` and `Admin` are one person.
+    pub(crate) fn keeps_name(self, name: &str) -> bool {
+        if self != Self::MediaWiki {
+            return true;
+        }
+        let is_bent = |c: char| "_:&#<>[]{}|/%~".contains(c) || !is_seen(c) || (c != ' ' && is_blank(c));
+        let first = name.chars().next().unwrap_or(' ');
+        let capital: Vec<char> = first.to_uppercase().collect();
+        let is_own = capital == [first] || capital.iter().flat_map(|c| c.to_lowercase()).eq([first]);
+        !name.contains(is_bent) && !name.contains("  ") && !has_hidden_end(name) && is_own
     }
 }
 

@@ -179,6 +179,64 @@ fn nobody_goes_up_without_a_name_or_with_more_than_fits() {
     assert_eq!(fault, HeaderFault::NoName { wanted: "preferred_username" });
 }
 
+/// MediaWiki makes other names of many: each of these is somebody else there, or shares a name with somebody.
+#[test]
+fn a_name_that_mediawiki_changes_is_not_told() {
+    let user = |preset: HeaderPreset| IdentityHeaders {
+        preset,
+        rules: vec![HeaderRule {
+            encoding: HeaderEncoding::Utf8,
+            ..rule("x-remote-user", HeaderText::Source(HeaderSource::Name))
+        }]
+        .into(),
+        ..IdentityHeaders::x_forwarded(UserFrom::UserName)
+    };
+    let facts = alice();
+    for name in [
+        "user:admin",
+        "User : admin",
+        ":user:admin",
+        "talk:x",
+        "admin_",
+        "_admin",
+        "rob_b",
+        "rob  b",
+        "rob\u{3000}b",
+        "rob\u{a0}b",
+        "ad\u{200e}min",
+        "ad\u{180e}min",
+        "a&amp;b",
+        "ıad",
+        "ßa",
+        "ﬁ",
+        "a/b",
+        "a#b",
+        "a|b",
+        "a%41",
+        "~~~~",
+    ] {
+        let fault = user(HeaderPreset::MediaWiki).prepare(name, &facts, &roles(&facts)).unwrap_err();
+        assert!(fault.to_string().contains("MediaWiki takes for another one"), "{name}: {fault}");
+        assert!(user(HeaderPreset::Radicale).prepare(name, &facts, &roles(&facts)).is_ok(), "{name}");
+    }
+    for name in [
+        "alice@corp.test",
+        "Admin",
+        "zoë",
+        "Éva",
+        "rob b",
+        "山田 太郎",
+        "o'neil",
+        "01a23402-5b2a-7f69-861d-fd1aec6647d7",
+    ] {
+        assert!(user(HeaderPreset::MediaWiki).prepare(name, &facts, &roles(&facts)).is_ok(), "{name}");
+    }
+    // So is what a template says in that header.
+    let mut by_template = user(HeaderPreset::MediaWiki);
+    by_template.rules = vec![rule("x-remote-user", HeaderText::Source(HeaderSource::DisplayName))].into();
+    assert!(by_template.prepare("alice", &facts, &roles(&facts)).is_err(), "percent-encoded it is no name");
+}
+
 /// A name that cannot be written is no other name: not a default, and not the rest of a text.
 #[test]
 fn a_text_with_the_name_in_it_names_the_person() {

@@ -138,7 +138,11 @@ fn discovery_tells_the_truth() {
         assert_eq!(at.get(&format!("{place}?filter=id pr")).status, 403, "{place}");
         for method in ["POST", "PUT", "PATCH", "DELETE"] {
             let answer = at.call(method, place, &[], json!({}));
-            assert_eq!((answer.status, answer.headers["allow"].to_str().ok()), (405, Some("GET, HEAD")), "{place}");
+            assert_eq!(
+                (answer.status, answer.headers["allow"].to_str().ok()),
+                (405, Some("GET, HEAD")),
+                "{place}"
+            );
         }
     }
     for missing in ["/Schemas/urn:x", "/ResourceTypes/Thing", "/Schemas/User"] {

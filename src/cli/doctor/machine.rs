@@ -87,7 +87,8 @@ fn look_at_program(checkup: &Checkup) -> DoctorCheck {
                 format!(
                     "the process with pid {pid} has the state folder and does not listen: it is starting or leaving"
                 ),
-                "Ask again in a moment. What only a program that runs knows is not told",
+                "Ask again in a moment: what only a program that runs knows is not told. Where it stays so, the socket was taken away \
+                 from it: restart that process",
             ),
             None => DoctorCheck::warn(
                 "program",

@@ -77,7 +77,8 @@ async fn look_at_health(checkup: &Checkup, fetch: &Fetch, health: SocketAddr) ->
     let address = format!("http://{health}/readyz");
     Some(match fetch_page(fetch, &address).await {
         Ok(answer) if answer.status() == StatusCode::OK && answer.body().as_ref() == b"ready\n" => {
-            if !matches!(checkup.program, Ok(None)) {
+            if !matches!(checkup.program, Ok(None)) || crate::lock::find_holder(&checkup.file.state).is_some()
+            {
                 return None;
             }
             let detail =
