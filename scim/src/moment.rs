@@ -64,14 +64,14 @@ impl Moment {
 }
 
 impl fmt::Display for Moment {
-    /// In UTC. What is behind the last moment of the calendar stands as that.
+    /// In UTC; behind the calendar's last moment with the offset that has it there.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match jiff::Timestamp::from_nanosecond(self.0) {
-            Ok(moment) => write!(f, "{moment}"),
-            Err(_) => {
-                let since = SignedDuration::from_nanos_i128(self.0);
-                write!(f, "{}Z", EPOCH.saturating_add(since))
-            }
+        let since = SignedDuration::from_nanos_i128(self.0);
+        let behind = SignedDuration::from_secs(23 * 3600 + 59 * 60);
+        match (jiff::Timestamp::from_nanosecond(self.0), EPOCH.checked_add(since)) {
+            (Ok(moment), _) => write!(f, "{moment}"),
+            (Err(_), Ok(civil)) => write!(f, "{civil}Z"),
+            (Err(_), Err(_)) => write!(f, "{}-23:59", EPOCH.saturating_add(since - behind)),
         }
     }
 }
@@ -114,8 +114,15 @@ mod tests {
         ] {
             assert!(Moment::parse_rfc3339(wrong).is_none(), "{wrong}");
         }
-        let last = Moment::parse("9999-12-31T23:59:59.9999999Z");
-        assert_eq!(last.map(|last| last.to_string()).as_deref(), Some("9999-12-31T23:59:59.9999999Z"));
+        for last in [
+            "9999-12-31T23:59:59.9999999Z",
+            "9999-12-31T23:59:59-23:59",
+            "9999-12-31T12:00:00-12:00",
+            "0000-01-01T00:00:00+23:59",
+        ] {
+            let moment = Moment::parse(last).unwrap();
+            assert_eq!(Moment::parse(&moment.to_string()), Some(moment), "{last}: {moment}");
+        }
     }
 
     proptest! {

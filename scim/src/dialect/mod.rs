@@ -7,7 +7,7 @@
 mod operation;
 mod value;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fmt;
 
 use portcullis_policy::shown;
@@ -133,22 +133,28 @@ impl<'a> Dialect<'a> {
     /// object of its own, `name.givenName`.
     fn unfold_names(&mut self, body: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
         let mut unfolded = Unfolding::default();
-        for (name, given) in body {
+        let mut open: VecDeque<(String, Value)> = body.into_iter().collect();
+        while let Some((name, given)) = open.pop_front() {
             let urn = corrected_urn(&name);
-            if self.schemas.extension(self.kind, urn).is_some() || !name.contains([':', '.']) {
-                unfolded.place(&name, given)?;
-                continue;
-            }
+            let is_extension = self.schemas.extension(self.kind, urn).is_some();
             let given = match given {
                 Value::Object(parts) if urn.eq_ignore_ascii_case(self.kind.urn()) => {
                     self.note_rule(Rewrite::KeysAsPaths);
-                    for (name, given) in parts {
-                        unfolded.place(&name, given)?;
-                    }
+                    open.extend(parts);
                     continue;
+                }
+                Value::Object(parts) if is_extension => {
+                    let (named, plain) = parts.into_iter().partition(|(part, _)| part.contains('.'));
+                    let named: Map<String, Value> = named;
+                    open.extend(named.into_iter().map(|(part, given)| (format!("{urn}:{part}"), given)));
+                    Value::Object(plain)
                 }
                 given => given,
             };
+            if is_extension || !name.contains([':', '.']) {
+                unfolded.place(&name, given)?;
+                continue;
+            }
             let path = match self.schemas.resolve_name(self.kind, urn) {
                 // Which element of a list is meant is not said.
                 Ok(path) if path.sub_attribute().is_none() || !path.attribute().multi => path,
@@ -291,8 +297,8 @@ mod tests {
             json!({ format!("{USER}:userName"): "n", format!("{USER}:Active"): "False", "name.givenName": "G",
                 format!("{USER}:name.familyName"): "F", format!("{enterprise}:department"): "D",
                 enterprise: { "manager": { "value": "m" } } }),
-            json!({ USER: { "userName": "n", "active": false, "name": { "givenName": "G" } }, "name": { "familyName": "F" },
-                format!("{enterprise}:manager.value"): "m", format!("{enterprise}:department"): "D" }),
+            json!({ USER: { "userName": "n", "active": false, "name.givenName": "G" }, "name": { "familyName": "F" },
+                enterprise: { "manager.value": "m" }, format!("{enterprise}:department"): "D" }),
         ] {
             let (rewritten, rules) = posted(ResourceKind::User, body);
             assert_eq!(rewritten, expected);
