@@ -31,6 +31,9 @@ pub(crate) enum LockError {
     /// It is there and is no folder.
     #[error("the state folder {} is not a folder", .state.display())]
     NoFolder { state: PathBuf },
+    /// It is the root of the file system, by whatever path.
+    #[error("{} is the root of the file system, which nobody else could use any more: name a folder that is for Portcullis alone", .state.display())]
+    Root { state: PathBuf },
     /// It belongs to somebody else.
     #[error(transparent)]
     Owner(Box<Foreign>),
@@ -140,6 +143,9 @@ fn judge_folder(state: &Path) -> Result<Option<u32>, LockError> {
     let make = |source| LockError::Make { state: state.to_owned(), source };
     match fs::metadata(state) {
         Ok(found) if !found.is_dir() => Err(LockError::NoFolder { state: state.to_owned() }),
+        Ok(_) if fs::canonicalize(state).map_err(make)?.parent().is_none() => {
+            Err(LockError::Root { state: state.to_owned() })
+        }
         Ok(found) => {
             if let Some(foreign) = Foreign::of_folder(state).map_err(make)? {
                 return Err(LockError::Owner(Box::new(foreign)));
@@ -149,11 +155,14 @@ fn judge_folder(state: &Path) -> Result<Option<u32>, LockError> {
             }
             Ok(Some(found.mode()))
         }
-        // A link that leads nowhere is no room for a folder.
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound && state.is_symlink() => {
-            Err(LockError::NoFolder { state: state.to_owned() })
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
+            // A link that leads nowhere is no room for a folder. The components are without a slash at the end.
+            let whole: PathBuf = state.components().collect();
+            match whole.ancestors().find(|above| above.is_symlink() && !above.exists()) {
+                Some(link) => Err(LockError::NoFolder { state: link.to_owned() }),
+                None => Ok(None),
+            }
         }
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(make(source)),
     }
 }
@@ -240,6 +249,23 @@ mod tests {
         assert!(matches!(Lock::take_folder(&file), Err(LockError::NoFolder { .. })));
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
-        assert!(matches!(look_at_folder(&link), Err(LockError::NoFolder { .. })));
+        for path in [link.clone(), link.join(""), link.join("below")] {
+            assert!(matches!(look_at_folder(&path), Err(LockError::NoFolder { .. })), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn the_root_is_nobodys_state_folder_by_whatever_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("root");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        for path in [Path::new("/.."), Path::new("/tmp/.."), &link] {
+            // Whoever is not root is told first that it is another's.
+            let judged = look_at_folder(path);
+            assert!(
+                matches!(judged, Err(LockError::Root { .. } | LockError::Owner(_))),
+                "{path:?} {judged:?}"
+            );
+        }
     }
 }

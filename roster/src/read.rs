@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use portcullis_policy::{fold, shown};
+use portcullis_policy::{fold, has_hidden_end, shown};
 
 use crate::column::{Column, Columns};
 use crate::problem::RosterProblems;
@@ -166,13 +166,25 @@ fn read_row(
     if has_name && row.user_name.is_empty() && problems.count() == before {
         problems.add(line, || "the row has no userName".to_owned());
     }
+    if has_hidden_end(&row.user_name) {
+        problems.add(line, || {
+            format!("userName: \"{}\" has a blank or something unseen at an end", shown(&row.user_name))
+        });
+    }
+    if fold::is_account_number(&row.user_name) {
+        problems.add(line, || {
+            format!("userName: \"{}\" is written as the number of an account", shown(&row.user_name))
+        });
+    }
     (problems.count() == before).then_some(row)
 }
 
 fn read_groups(value: &str) -> Result<Vec<String>, String> {
     let mut groups: HashMap<String, ()> = HashMap::new();
     let mut list = Vec::new();
-    for name in value.split(BETWEEN_GROUPS).map(str::trim).filter(|name| !name.is_empty()) {
+    for name in
+        value.split(BETWEEN_GROUPS).map(|name| name.trim_matches([' ', '\t'])).filter(|name| !name.is_empty())
+    {
         if name.contains(';') {
             return Err(format!("groups: \"{}\" holds a ; and groups are separated by |", shown(name)));
         }

@@ -92,3 +92,15 @@ fn other_encodings_and_what_is_too_large_are_refused() {
     assert!(refused(many).contains("line 200002: the file has more than 200000 rows"));
     assert!(refused(vec![b'x'; 64 * 1024 * 1024 + 1]).contains("larger than 64 MiB"));
 }
+
+/// Names that look like others are others', and a group is bound by its whole name.
+#[test]
+fn what_hides_at_an_end_is_no_blank() {
+    let read = rows("userName,groups\nalice,\" admins\u{a0} | \u{3000}staff\"\n");
+    assert_eq!(read[0].groups, ["admins\u{a0}", "\u{3000}staff"]);
+    for name in ["bob\u{200b}", "\u{feff}\u{feff}bob", "bob\u{a0}"] {
+        let said = refused(format!("userName\n{name}\n"));
+        assert!(said.contains("line 2: userName: ") && said.contains("unseen at an end"), "{said}");
+    }
+    assert!(refused("userName\nACCOUNT:18\n").contains("the number of an account"));
+}

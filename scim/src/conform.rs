@@ -280,7 +280,8 @@ fn is_base64(text: &str) -> bool {
         1 => false,
         left => padding == 0 || padding == 4 - left,
     };
-    is_whole && digits.bytes().all(alphabet)
+    // The lines around a certificate in PEM are of the other alphabet.
+    is_whole && !text.contains("-----") && digits.bytes().all(alphabet)
 }
 
 /// An empty `externalId` is none: two people without one are not the same person. So is an empty text of an extension
@@ -301,6 +302,9 @@ fn check_name(path: &AttributePath, text: &str) -> Result<(), ScimError> {
         return Err(ScimError::invalid_value(
             "userName must have no blank and nothing unseen at an end, and no control character",
         ));
+    }
+    if path.as_str() == "userName" && fold::is_account_number(text) {
+        return Err(ScimError::invalid_value("userName is written as the number of an account"));
     }
     let is_name = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";
     if is_name && (text.len() > MAX_INDEXED || fold::same_key(text).len() > MAX_INDEXED) {

@@ -20,7 +20,7 @@ use std::time::Duration;
 use portcullis_config::ImportBlock;
 use portcullis_policy::escaped;
 use portcullis_roster::{Coverage, LARGEST_FILE};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -225,8 +225,8 @@ pub(crate) struct FolderFault {
     pub(crate) what: String,
 }
 
-/// Tells whether a user may make something in a folder, as far as its mode says it: of groups only the folder's owner is known.
-fn may_make_in(folder: &fs::Metadata, user: u32) -> bool {
+/// Tells whether another user may write in a folder, as far as its mode says it: of groups it is not known who is in them.
+fn may_write_in(folder: &fs::Metadata, user: u32) -> bool {
     let needed = if folder.uid() == user { 0o300 } else { 0o030 };
     user == 0 || folder.mode() & needed == needed
 }
@@ -276,6 +276,16 @@ impl DropFolder {
                 "may be written by {what}: nothing is taken from it. Run: chmod go-w {shown}"
             )));
         }
+        let is_us = us == rustix::process::geteuid().as_raw();
+        let may_write = match is_us {
+            true => rustix::fs::access(&path, Access::WRITE_OK | Access::EXEC_OK).is_ok(),
+            false => may_write_in(&found, us),
+        };
+        if !may_write {
+            return Err(fault(
+                "may not be written by the program's user, who moves files within it".to_owned(),
+            ));
+        }
         for name in [TAKEN, DONE, REFUSED] {
             let inner = path.join(name);
             match fs::symlink_metadata(&inner) {
@@ -286,13 +296,7 @@ impl DropFolder {
                     return Err(FolderFault { key: "import.folder", what });
                 }
                 Ok(_) => {}
-                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
-                    if !may_make_in(&found, us) {
-                        let what =
-                            format!("has no folder {name}, and the program's user may make none in it");
-                        return Err(fault(what));
-                    }
-                }
+                Err(missing) if missing.kind() == io::ErrorKind::NotFound => {} // it is made
                 Err(error) => return Err(fault(format!("cannot be looked into: {error}"))),
             }
         }

@@ -1,6 +1,8 @@
 //! Presets: the names by which applications, and proxies of other products, know a person's headers. Each is from the
 //! documentation of the product it is called after.
 
+use std::net::IpAddr;
+
 use http::HeaderName;
 
 use super::encoding::HeaderEncoding;
@@ -196,8 +198,12 @@ impl HeaderPreset {
         let is_bent = |c: char| "_:&#<>[]{}|/%~".contains(c) || !is_seen(c) || (c != ' ' && is_blank(c));
         let first = name.chars().next().unwrap_or(' ');
         let capital: Vec<char> = first.to_uppercase().collect();
-        let is_own = capital == [first] || capital.iter().flat_map(|c| c.to_lowercase()).eq([first]);
-        !name.contains(is_bent) && !name.contains("  ") && !has_hidden_end(name) && is_own
+        // In a wiki in Turkish `ilker` and `İlker` are one.
+        let is_own = (capital == [first] || capital.iter().flat_map(|c| c.to_lowercase()).eq([first]))
+            && first.to_lowercase().count() == 1;
+        let is_nobody =
+            matches!(name, "0" | "." | "..") || name.parse::<IpAddr>().is_ok() || name.len() > 255;
+        !name.contains(is_bent) && !name.contains("  ") && !has_hidden_end(name) && is_own && !is_nobody
     }
 }
 

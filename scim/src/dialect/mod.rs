@@ -106,16 +106,12 @@ impl<'a> Dialect<'a> {
     ) -> Result<Map<String, Value>, ScimError> {
         let mut rewritten = Map::new();
         let mut seen = HashSet::new();
-        for (mut name, mut given) in self.unfold_names(body)? {
+        for (name, mut given) in self.unfold_names(body)? {
             if name.eq_ignore_ascii_case("schemas") {
                 given = self.known_schemas(given);
             } else if let Some(attribute) = self.schemas.attribute(self.kind, &name) {
                 given = self.rewrite_value(attribute, given);
-            } else if let Some(extension) = self.schemas.extension(self.kind, corrected_urn(&name)) {
-                if corrected_urn(&name) != name {
-                    self.note_rule(Rewrite::LooseShape);
-                    name = extension.urn.to_string();
-                }
+            } else if let Some(extension) = self.schemas.extension(self.kind, &name) {
                 given = match given {
                     Value::Object(part) => Value::Object(self.rewrite_part(extension, part)),
                     other => other,
@@ -135,34 +131,50 @@ impl<'a> Dialect<'a> {
         let mut unfolded = Unfolding::default();
         let mut open: VecDeque<(String, Value)> = body.into_iter().collect();
         while let Some((name, given)) = open.pop_front() {
-            let urn = corrected_urn(&name);
-            let is_extension = self.schemas.extension(self.kind, urn).is_some();
+            let name = match corrected_name(&name) {
+                Some(corrected) => {
+                    self.note_rule(Rewrite::LooseShape);
+                    corrected
+                }
+                None => name,
+            };
+            let extension = self.schemas.extension(self.kind, &name);
             let given = match given {
-                Value::Object(parts) if urn.eq_ignore_ascii_case(self.kind.urn()) => {
+                Value::Object(parts) if name.eq_ignore_ascii_case(self.kind.urn()) => {
                     self.note_rule(Rewrite::KeysAsPaths);
                     open.extend(parts);
                     continue;
                 }
-                Value::Object(parts) if is_extension => {
-                    let (named, plain) = parts.into_iter().partition(|(part, _)| part.contains('.'));
+                Value::Object(parts) if extension.is_some() => {
+                    let (named, plain) = parts.into_iter().partition(|(part, _)| part.contains([':', '.']));
                     let named: Map<String, Value> = named;
-                    open.extend(named.into_iter().map(|(part, given)| (format!("{urn}:{part}"), given)));
+                    let whole =
+                        |part: String| if part.contains(':') { part } else { format!("{name}:{part}") };
+                    open.extend(named.into_iter().map(|(part, given)| (whole(part), given)));
                     Value::Object(plain)
                 }
                 given => given,
             };
-            if is_extension || !name.contains([':', '.']) {
+            if let Some(extension) = extension {
+                unfolded.place(&extension.urn, given)?;
+                continue;
+            }
+            if !name.contains([':', '.']) {
                 unfolded.place(&name, given)?;
                 continue;
             }
-            let path = match self.schemas.resolve_name(self.kind, urn) {
-                // Which element of a list is meant is not said.
-                Ok(path) if path.sub_attribute().is_none() || !path.attribute().multi => path,
+            let path = match self.schemas.resolve_name(self.kind, &name) {
+                // An attribute of an extension is one under its whole name alone.
+                Ok(path) if path.extension().is_none() || name.contains(':') => path,
                 _ => {
                     unfolded.place(&name, given)?;
                     continue;
                 }
             };
+            if path.attribute().multi && path.sub_attribute().is_some() {
+                let what = format!("{path}: which element of the list is meant is not said");
+                return Err(ScimError::invalid_syntax(what));
+            }
             self.note_rule(Rewrite::KeysAsPaths);
             let within = |name: &str, given| Value::Object(Map::from_iter([(name.to_owned(), given)]));
             let given = match path.sub_attribute() {
@@ -251,9 +263,19 @@ impl Unfolding {
     }
 }
 
+/// The name of an extension or of an attribute of one, where its URN is misspelt like that.
+fn corrected_name(name: &str) -> Option<String> {
+    let length = MISSPELT.len();
+    let begins = name.get(..length).is_some_and(|start| start.eq_ignore_ascii_case(MISSPELT));
+    let rest = name.get(length..).filter(|rest| begins && (rest.is_empty() || rest.starts_with(':')))?;
+    Some(format!("{ENTERPRISE_USER}{rest}"))
+}
+
+/// As one of Entra's documented samples has it.
+const MISSPELT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
+
 /// The schema that is meant by a URN which one of Entra's documented samples misspells.
 fn corrected_urn(urn: &str) -> &str {
-    const MISSPELT: &str = "urn:ietf:params:scim:schemas:extension:enterprise:2.0User";
     if urn.eq_ignore_ascii_case(MISSPELT) { ENTERPRISE_USER } else { urn }
 }
 
@@ -299,6 +321,10 @@ mod tests {
                 enterprise: { "manager": { "value": "m" } } }),
             json!({ USER: { "userName": "n", "active": false, "name.givenName": "G" }, "name": { "familyName": "F" },
                 enterprise: { "manager.value": "m" }, format!("{enterprise}:department"): "D" }),
+            json!({ "userName": "n", "active": false, "name": { "familyName": "F", "givenName": "G" },
+                MISSPELT: { "manager.value": "m", format!("{enterprise}:department"): "D" } }),
+            json!({ "userName": "n", "active": false, "name": { "familyName": "F", "givenName": "G" },
+                enterprise: { "manager": { "value": "m" } }, format!("{MISSPELT}:department"): "D" }),
         ] {
             let (rewritten, rules) = posted(ResourceKind::User, body);
             assert_eq!(rewritten, expected);
@@ -310,12 +336,13 @@ mod tests {
             json!({ "active": true, format!("{USER}:active"): false }),
             json!({ USER: { "active": false }, "ACTIVE": true }),
             json!({ "name.givenName": "a", "name": { "GivenName": "b" } }),
+            json!({ "emails.value": "a" }),
         ] {
             let refused = Dialect::new(&schemas, ResourceKind::User).rewrite_resource(object(twice.clone()));
             assert!(refused.is_err(), "{twice}");
         }
-        // Which address is meant is not said, and what no schema has stays as it is.
-        let other = json!({ "emails.value": "a", "urn:example:x": 1, format!("{USER}:nope"): 2 });
+        // What no schema has, or has under another name, stays as it is.
+        let other = json!({ "manager.value": "a", "urn:example:x": 1, format!("{USER}:nope"): 2 });
         assert_eq!(posted(ResourceKind::User, other.clone()), (other, vec![]));
     }
 

@@ -80,6 +80,14 @@ impl Dialect<'_> {
             if key.eq_ignore_ascii_case("schemas") {
                 continue;
             }
+            let value = match value {
+                Value::Object(parts) if key.eq_ignore_ascii_case(self.kind.urn()) => {
+                    self.note_rule(Rewrite::KeysAsPaths);
+                    self.spell_out(op, parts, rewritten);
+                    continue;
+                }
+                value => value,
+            };
             let is_path =
                 key.contains(['.', '[']) && self.schemas.extension(self.kind, corrected_urn(&key)).is_none();
             if is_path {

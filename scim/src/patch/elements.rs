@@ -130,6 +130,11 @@ fn describe_terms(filter: &Filter, element: &mut Map<String, Value>) -> bool {
             };
             describe_part(path.leaf(), value, element)
         }
+        Filter::Compare(Comparison { path, operator: CompareOp::Ne, value: Literal::Truth(true) })
+            if path.leaf().name.as_ref() == "primary" =>
+        {
+            describe_part(path.leaf(), Value::Bool(false), element)
+        }
         // So is `primary eq false` read.
         Filter::Not(inner) => match &**inner {
             Filter::Compare(Comparison { path, operator: CompareOp::Eq, value: Literal::Truth(true) })

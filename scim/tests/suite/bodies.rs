@@ -60,6 +60,13 @@ fn bodies_are_read_by_the_tables() {
         (user(json!({ "userName": "\u{feff}y" })), "invalidValue"),
         (user(json!({ "x509Certificates": [{ "value": "***" }] })), "invalidValue"),
         (user(json!({ "x509Certificates": [{ "value": "AQI" }, { "value": "AQ=" }] })), "invalidValue"),
+        (
+            user(
+                json!({ "x509Certificates": [{ "value": "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----" }] }),
+            ),
+            "invalidValue",
+        ),
+        (user(json!({ "userName": "account:18" })), "invalidValue"),
         (user(json!({ "active": true, format!("{USER}:active"): false })), "invalidSyntax"),
         (user(json!({ "userName": "y\u{7}z" })), "invalidValue"),
         (user(json!({ "userName": "y\u{85}z" })), "invalidValue"),
