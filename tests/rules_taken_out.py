@@ -340,8 +340,8 @@ ROWS = [
     ], "upgrade::a_successor_that_does_not"),
     ("told: what an application trims is not written", [
         ("policy/src/identity/encoding.rs",
-         "                || text.starts_with(is_trimmed)\n                || text.ends_with(is_trimmed)\n",
-         ""),
+         " || has_hidden_end(text);",
+         ";"),
     ], "told_headers::an_application_gets"),
     ("out: who has no active is not back by a PUT of what was read", [
         ("scim/src/put.rs",
