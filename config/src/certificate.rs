@@ -36,10 +36,10 @@ pub struct Expiry {
 #[derive(Debug)]
 pub(crate) struct Leaf {
     /// Seconds since 1970.
-    pub(crate) begins: Moment,
-    pub(crate) ends: Moment,
+    pub(crate) begins: CertificateTime,
+    pub(crate) ends: CertificateTime,
     /// The first certificate behind it in the chain whose time is over.
-    pub(crate) stale: Option<Moment>,
+    pub(crate) stale: Option<CertificateTime>,
     /// The certificate itself, to ask whom it is for.
     der: CertificateDer<'static>,
     /// The names it is for, few of them and cut.
@@ -48,7 +48,7 @@ pub(crate) struct Leaf {
 
 /// A time, to compare and to tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub(crate) struct CertificateTime {
     /// Seconds since 1970.
     pub(crate) at: i64,
     /// `2026-01-31`, in UTC.
@@ -117,7 +117,10 @@ pub(crate) fn judge_certificate(chain: &[u8], key: &[u8], now: i64) -> Result<Le
         Err(_) => return Err(CertificateFault::Key("holds a private key of a kind that is not supported")),
     }
     let of = |certificate: &X509Certificate<'_>| {
-        (to_moment(certificate.validity().not_before), to_moment(certificate.validity().not_after))
+        (
+            to_certificate_time(certificate.validity().not_before),
+            to_certificate_time(certificate.validity().not_after),
+        )
     };
     let stale = rest
         .iter()
@@ -148,7 +151,7 @@ pub(crate) fn judge_client_authorities(pem: &[u8], now: i64) -> Result<Vec<Strin
         if !constraints.map_or(read.version() == X509Version::V1, |constraints| constraints.value.ca) {
             return Err("holds a certificate that is none of an authority (CA:FALSE)");
         }
-        let end = to_moment(read.validity().not_after);
+        let end = to_certificate_time(read.validity().not_after);
         if end.at < now {
             over.push(end.day);
         }
@@ -160,10 +163,10 @@ fn read_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'stati
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| "holds PEM that cannot be read")
 }
 
-fn to_moment(time: ASN1Time) -> Moment {
+fn to_certificate_time(time: ASN1Time) -> CertificateTime {
     let date = time.to_datetime();
     let day = format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day());
-    Moment { at: time.timestamp(), day }
+    CertificateTime { at: time.timestamp(), day }
 }
 
 /// Lists the first few names, each cut: they are somebody else's text.
