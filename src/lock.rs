@@ -8,7 +8,7 @@ use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use portcullis_store::{FileLock, LockHolder, NotLocked};
 use rustix::fs::{Access, access};
@@ -158,6 +158,18 @@ fn judge_folder(state: &Path) -> Result<Option<u32>, LockError> {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => {
             // A link that leads nowhere is no room for a folder. The components are without a slash at the end.
             let whole: PathBuf = state.components().collect();
+            // What is made on the way decides what is behind it by `..`: that could not be judged before.
+            let mut reached = PathBuf::new();
+            let mut behind = whole.components().skip_while(|part| {
+                reached.push(part);
+                reached.exists()
+            });
+            if behind.any(|part| part == Component::ParentDir) {
+                return Err(make(io::Error::new(
+                    io::ErrorKind::NotFound,
+                    "a .. stands behind a folder that is not there",
+                )));
+            }
             match whole.ancestors().find(|above| above.is_symlink() && !above.exists()) {
                 Some(link) => Err(LockError::NoFolder { state: link.to_owned() }),
                 None => Ok(None),
@@ -259,6 +271,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("root");
         std::os::unix::fs::symlink("/", &link).unwrap();
+        let round = folder.path().join("gone/../below");
+        for path in [round.as_path(), &folder.path().join("gone/../../../../../../../..")] {
+            assert!(matches!(Lock::take_folder(path), Err(LockError::Make { .. })), "{path:?}");
+        }
+        assert!(!folder.path().join("gone").exists());
         for path in [Path::new("/.."), Path::new("/tmp/.."), &link] {
             // Whoever is not root is told first that it is another's.
             let judged = look_at_folder(path);

@@ -175,7 +175,7 @@ impl OrderUnderway {
     fn in_memory(&self) -> Vec<AccountId> {
         let who = &self.order.who;
         let (same, unique) = (fold::same_key(who), fold::unique_key(who));
-        let number = who.strip_prefix("account:").and_then(|number| number.parse().ok()).map(AccountId);
+        let number = AccountId::of_name(who);
         let is_meant = |facts: &Facts| {
             let names = [facts.user_name.as_deref(), facts.email.as_deref()];
             let preferred = facts.attributes.first_text(Attributes::PREFERRED_USERNAME);

@@ -34,13 +34,6 @@ pub fn same_key(name: &str) -> String {
 /// Characters outside ASCII whose canonical form is ASCII.
 const BECOMES_ASCII: [char; 3] = ['\u{37e}', '\u{1fef}', '\u{212a}'];
 
-/// Tells whether a name is written as operators name an account by its number, `account:18`, in any case: as the name of a
-/// person it would be about somebody else.
-pub fn is_account_number(name: &str) -> bool {
-    let (word, number) = name.split_once(':').unwrap_or_default();
-    word.eq_ignore_ascii_case("account") && number.parse::<i64>().is_ok()
-}
-
 /// The domain of an e-mail address in IDNA A-form, lower case; `None` unless the address has exactly one `@`,
 /// something before it and a valid domain behind it. A trailing dot is no part of a mail domain (RFC 5321 §2.3.5).
 pub fn email_domain(address: &str) -> Option<String> {

@@ -36,6 +36,16 @@ impl DirectoryId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AccountId(pub i64);
 
+impl AccountId {
+    /// The account that an operator names by its number: `account:18`, in any case. As the name of a person it would be about
+    /// somebody else, so nobody has such a name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (word, number) = name.split_once(':')?;
+        let number = number.parse().ok().filter(|_| word.eq_ignore_ascii_case("account"))?;
+        Some(Self(number))
+    }
+}
+
 /// The `id` of a SCIM resource (RFC 7643 §3.1): a UUID in text, given by the store, compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ResourceId(Arc<str>);

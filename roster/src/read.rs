@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use portcullis_policy::{fold, has_hidden_end, shown};
+use portcullis_policy::{AccountId, fold, has_hidden_end, shown};
 
 use crate::column::{Column, Columns};
 use crate::problem::RosterProblems;
@@ -171,7 +171,7 @@ fn read_row(
             format!("userName: \"{}\" has a blank or something unseen at an end", shown(&row.user_name))
         });
     }
-    if fold::is_account_number(&row.user_name) {
+    if AccountId::of_name(&row.user_name).is_some() {
         problems.add(line, || {
             format!("userName: \"{}\" is written as the number of an account", shown(&row.user_name))
         });

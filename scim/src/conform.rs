@@ -7,7 +7,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use portcullis_policy::{fold, has_hidden_end};
+use base64::Engine as _;
+use base64::alphabet::{STANDARD, URL_SAFE};
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use portcullis_policy::{AccountId, fold, has_hidden_end};
 use serde_json::{Map, Value};
 
 use crate::error::ScimError;
@@ -268,20 +271,13 @@ fn conform_simple(path: &AttributePath, given: &Value) -> Result<Value, ScimErro
 /// Tells whether a text is base64, in one alphabet or the other (RFC 7643 §2.3.6), with its padding or without; lines may be
 /// broken.
 fn is_base64(text: &str) -> bool {
+    const TOLERANT: GeneralPurposeConfig =
+        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let engine = |alphabet| GeneralPurpose::new(alphabet, TOLERANT);
     let digits: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    let digits = digits.trim_end_matches('=');
-    let padding = text.bytes().filter(|byte| *byte == b'=').count();
-    let alphabet: fn(u8) -> bool = match digits.contains(['-', '_']) {
-        true => |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'),
-        false => |byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'),
-    };
-    let is_whole = match digits.len() % 4 {
-        0 => padding == 0,
-        1 => false,
-        left => padding == 0 || padding == 4 - left,
-    };
-    // The lines around a certificate in PEM are of the other alphabet.
-    is_whole && !text.contains("-----") && digits.bytes().all(alphabet)
+    // The lines around a certificate in PEM are of one alphabet.
+    !digits.contains("-----")
+        && [&STANDARD, &URL_SAFE].into_iter().any(|alphabet| engine(alphabet).decode(&digits).is_ok())
 }
 
 /// An empty `externalId` is none: two people without one are not the same person. So is an empty text of an extension
@@ -303,7 +299,7 @@ fn check_name(path: &AttributePath, text: &str) -> Result<(), ScimError> {
             "userName must have no blank and nothing unseen at an end, and no control character",
         ));
     }
-    if path.as_str() == "userName" && fold::is_account_number(text) {
+    if path.as_str() == "userName" && AccountId::of_name(text).is_some() {
         return Err(ScimError::invalid_value("userName is written as the number of an account"));
     }
     let is_name = leaf.uniqueness == Uniqueness::Server || path.as_str() == "externalId";

@@ -63,14 +63,9 @@ pub(crate) async fn find_person(
     Ok(Err(UserError::Ambiguous { who: who.to_owned(), accounts }))
 }
 
-/// The account that is named by its number: `account:18`.
-pub(crate) fn account_number(who: &str) -> Option<AccountId> {
-    who.strip_prefix("account:").and_then(|number| number.parse().ok()).map(AccountId)
-}
-
 /// Everybody whom `who` can mean: those of a directory first, then in the order in which they were made.
 async fn find_candidates(tx: &mut Tx, org: OrgId, who: &str) -> Result<Vec<AccountId>, StoreError> {
-    if let Some(id) = account_number(who) {
+    if let Some(id) = AccountId::of_name(who) {
         return Ok(account::load_account(tx, org, id).await?.map(|_| id).into_iter().collect());
     }
     // Tombstones only by their id: their name may be somebody else's by now.

@@ -176,7 +176,7 @@ impl NewUser {
                 "the name is empty, or has a blank or something unseen at an end, or a control character",
             );
         }
-        if fold::is_account_number(&self.user_name) {
+        if AccountId::of_name(&self.user_name).is_some() {
             return refused(
                 "the name is as the number of an account: an order about it would be about another",
             );

@@ -7,7 +7,7 @@
 mod operation;
 mod value;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 
 use portcullis_policy::shown;
@@ -99,13 +99,12 @@ impl<'a> Dialect<'a> {
     /// Rewrites the body of a POST or PUT.
     ///
     /// # Errors
-    /// `invalidSyntax` where an extension stands there under two names.
+    /// `invalidSyntax` where a value stands there under two names, or a part of a list by itself.
     pub(crate) fn rewrite_resource(
         &mut self,
         body: Map<String, Value>,
     ) -> Result<Map<String, Value>, ScimError> {
         let mut rewritten = Map::new();
-        let mut seen = HashSet::new();
         for (name, mut given) in self.unfold_names(body)? {
             if name.eq_ignore_ascii_case("schemas") {
                 given = self.known_schemas(given);
@@ -116,9 +115,6 @@ impl<'a> Dialect<'a> {
                     Value::Object(part) => Value::Object(self.rewrite_part(extension, part)),
                     other => other,
                 };
-            }
-            if !seen.insert(name.to_ascii_lowercase()) {
-                return Err(ScimError::invalid_syntax(format!("{} stands there twice", shown(&name))));
             }
             rewritten.insert(name, given);
         }
@@ -188,6 +184,22 @@ impl<'a> Dialect<'a> {
             }
         }
         Ok(unfolded.values)
+    }
+
+    /// The keys of a PATCH value with those that stand in the base schema as an object of its own.
+    fn spread_base(&mut self, keys: Map<String, Value>) -> Result<Map<String, Value>, ScimError> {
+        let mut spread = Unfolding::default();
+        let mut open: VecDeque<(String, Value)> = keys.into_iter().collect();
+        while let Some((name, given)) = open.pop_front() {
+            match given {
+                Value::Object(parts) if name.eq_ignore_ascii_case(self.kind.urn()) => {
+                    self.note_rule(Rewrite::KeysAsPaths);
+                    open.extend(parts);
+                }
+                given => spread.place(&name, given)?,
+            }
+        }
+        Ok(spread.values)
     }
 
     fn rewrite_part(

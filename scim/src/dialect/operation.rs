@@ -60,6 +60,7 @@ impl Dialect<'_> {
         match (path, value) {
             (None, Some(Value::Object(keys))) if op != "remove" => {
                 let from = rewritten.len();
+                let keys = self.spread_base(keys)?;
                 self.spell_out(&op, keys, rewritten);
                 return no_path_twice(&rewritten[from..]);
             }
@@ -80,14 +81,6 @@ impl Dialect<'_> {
             if key.eq_ignore_ascii_case("schemas") {
                 continue;
             }
-            let value = match value {
-                Value::Object(parts) if key.eq_ignore_ascii_case(self.kind.urn()) => {
-                    self.note_rule(Rewrite::KeysAsPaths);
-                    self.spell_out(op, parts, rewritten);
-                    continue;
-                }
-                value => value,
-            };
             let is_path =
                 key.contains(['.', '[']) && self.schemas.extension(self.kind, corrected_urn(&key)).is_none();
             if is_path {

@@ -59,7 +59,7 @@ fn bodies_are_read_by_the_tables() {
         (user(json!({ "userName": "y\u{200b}" })), "invalidValue"),
         (user(json!({ "userName": "\u{feff}y" })), "invalidValue"),
         (user(json!({ "x509Certificates": [{ "value": "***" }] })), "invalidValue"),
-        (user(json!({ "x509Certificates": [{ "value": "AQI" }, { "value": "AQ=" }] })), "invalidValue"),
+        (user(json!({ "x509Certificates": [{ "value": "AQI" }, { "value": "AQIDB" }] })), "invalidValue"),
         (
             user(
                 json!({ "x509Certificates": [{ "value": "-----BEGIN CERTIFICATE-----\nQUJD\n-----END CERTIFICATE-----" }] }),

@@ -163,6 +163,11 @@ fn patch_applies() {
             json!({ "department": "E", "manager": { "value": "m" } }),
         ),
         (json!({ "op": "add", "value": { ENTERPRISE: { "costCenter": "C" } } }), &cost_center, json!("C")),
+        (
+            json!({ "op": "replace", "value": { "emails[type eq \"home\"].display": "H", USER: { "emails": [work, home] } } }),
+            "/emails/1/display",
+            json!("H"),
+        ),
         (json!({ "op": "remove", "path": ENTERPRISE }), "/schemas", json!([USER])),
         (json!({ "op": "replace", "value": { ENTERPRISE: null } }), "/schemas", json!([USER])),
         // Repeated and thrown away.
